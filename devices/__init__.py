@@ -1,0 +1,1 @@
+"""The one app: hubs mirrored from their cloud, firmware installs, and the evidence."""

@@ -1,0 +1,60 @@
+"""The tables. Import models from here."""
+
+from devices.models.account import AccountState, CloudAccount, Unsealable
+from devices.models.audit import Actor, AuditEvent, AuditHead, Outcome
+from devices.models.beat import Beat
+from devices.models.household import Household, Membership, Role, StaffRole, User
+from devices.models.node import (
+    CHECK_EVERY,
+    Node,
+    Offer,
+    OfferEnd,
+    Repellent,
+    VersionCause,
+    VersionChange,
+)
+from devices.models.ota import (
+    FOLLOWED,
+    LIVE,
+    TRANSITIONS,
+    UNSENT,
+    VERDICTS,
+    IllegalTransition,
+    OtaJob,
+    Report,
+    StaleJob,
+    State,
+)
+
+__all__ = [
+    "CHECK_EVERY",
+    "FOLLOWED",
+    "LIVE",
+    "TRANSITIONS",
+    "UNSENT",
+    "VERDICTS",
+    "AccountState",
+    "Actor",
+    "AuditEvent",
+    "AuditHead",
+    "Beat",
+    "CloudAccount",
+    "Household",
+    "IllegalTransition",
+    "Membership",
+    "Node",
+    "Offer",
+    "OfferEnd",
+    "OtaJob",
+    "Outcome",
+    "Repellent",
+    "Report",
+    "Role",
+    "StaffRole",
+    "StaleJob",
+    "State",
+    "Unsealable",
+    "User",
+    "VersionCause",
+    "VersionChange",
+]

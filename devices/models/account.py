@@ -1,0 +1,154 @@
+"""Cloud accounts: one sign-in to a RainMaker cloud, its tokens encrypted at rest."""
+
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from devices.models.household import Household
+
+# A call that fails waits 15 s, then twice as long each time, up to half an hour.
+FIRST_BACK_OFF = timedelta(seconds=15)
+LONGEST_BACK_OFF = timedelta(minutes=30)
+
+
+class Unsealable(Exception):
+    """The stored secret was encrypted with a key this server does not have."""
+
+
+def seal(secret: str) -> str:
+    """Return the secret encrypted with the newest of ENCRYPTION_KEYS."""
+    return _keys().encrypt(secret.encode()).decode()
+
+
+def unseal(sealed: str) -> str:
+    """Return the secret; raises Unsealable when no key of this server opens it."""
+    try:
+        return _keys().decrypt(sealed.encode()).decode()
+    except InvalidToken as problem:
+        raise Unsealable("a stored secret cannot be opened with this server's keys") from problem
+
+
+def _keys() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+
+
+class AccountState(models.TextChoices):
+    LINKED = "linked", "Linked"
+    SIGNED_OUT = "signed_out", "Sign in again"
+    UNLINKED = "unlinked", "Unlinked"
+
+
+class AccountQuerySet(models.QuerySet["CloudAccount"]):
+    def active(self) -> "AccountQuerySet":
+        """Return the accounts whose cloud may be asked now or later."""
+        return self.filter(state=AccountState.LINKED)
+
+    def due_for_sync(self, now: datetime) -> "AccountQuerySet":
+        """Return linked accounts to be read again and not resting after an error."""
+        return self.active().filter(
+            Q(next_sync_at__lte=now), Q(resume_at__isnull=True) | Q(resume_at__lte=now)
+        )
+
+
+class CloudAccount(models.Model):
+    """One sign-in to a RainMaker cloud. Unlinking wipes the tokens and keeps the row: history
+    speaks of it.
+    """
+
+    household = models.ForeignKey(Household, on_delete=models.CASCADE, related_name="accounts")
+    base_url = models.CharField(max_length=200)
+    email = models.CharField("e-mail", max_length=254)
+    cloud_user_id = models.CharField(max_length=64, blank=True)
+    state = models.CharField(
+        max_length=12, choices=AccountState.choices, default=AccountState.LINKED
+    )
+    sealed_access_token = models.TextField(blank=True)
+    sealed_refresh_token = models.TextField(blank=True)
+    access_expires_at = models.DateTimeField(null=True, blank=True)
+    linked_at = models.DateTimeField(default=timezone.now)
+    next_sync_at = models.DateTimeField(default=timezone.now)
+    synced_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    resume_at = models.DateTimeField(null=True, blank=True)
+    trouble = models.CharField(max_length=48, blank=True)
+    trouble_text = models.CharField(max_length=300, blank=True)
+
+    objects = AccountQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["household", "base_url", "email"], name="account_linked_once_per_household"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=sorted(AccountState.values)), name="account_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def cloud_host(self) -> str:
+        """Return the cloud's host and port: with a node id it names one physical hub."""
+        return urlsplit(self.base_url).netloc.lower()
+
+    @property
+    def is_simulated(self) -> bool:
+        """Is this cloud on the server's own machine? A real RainMaker cloud never is."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    @property
+    def is_linked(self) -> bool:
+        return self.state == AccountState.LINKED
+
+    def keep_tokens(
+        self, *, access: str, refresh: str, expires_at: datetime | None, cloud_user_id: str
+    ) -> None:
+        """Set the sealed tokens; the caller saves."""
+        self.sealed_access_token = seal(access)
+        self.sealed_refresh_token = seal(refresh)
+        self.access_expires_at = expires_at
+        self.cloud_user_id = cloud_user_id or self.cloud_user_id
+
+    def forget_tokens(self) -> None:
+        """Wipe the tokens; the caller saves."""
+        self.sealed_access_token = self.sealed_refresh_token = ""
+        self.access_expires_at = None
+
+    def answered(self, now: datetime) -> None:
+        """Record that the cloud answered: what was wrong is over. One query."""
+        fresh: dict[str, Any] = {
+            "answered_at": now,
+            "failures": 0,
+            "resume_at": None,
+            "trouble": "",
+            "trouble_text": "",
+        }
+        CloudAccount.objects.filter(pk=self.pk).update(**fresh)
+        for name, value in fresh.items():
+            setattr(self, name, value)
+
+    def rest(self, now: datetime, *, trouble: str, text: str, wait_s: float | None = None) -> None:
+        """Record that the cloud could not be asked, and leave it alone for a while.
+
+        wait_s is what the cloud asked for (Retry-After); without it the pause doubles. One query.
+        """
+        self.failures += 1
+        doubled = FIRST_BACK_OFF * 2 ** min(self.failures - 1, 10)
+        pause = timedelta(seconds=wait_s) if wait_s is not None else doubled
+        self.resume_at = now + min(pause, LONGEST_BACK_OFF)
+        self.trouble, self.trouble_text = trouble, text[:300]
+        self.save(update_fields=["failures", "resume_at", "trouble", "trouble_text"])

@@ -1,0 +1,50 @@
+"""The loops' lease and heartbeat: one holder at a time, and proof that it is alive."""
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Beat(models.Model):
+    """One row a loop. Whoever holds the lease works; a lease that is not renewed runs out."""
+
+    name = models.CharField(max_length=32, unique=True)
+    holder = models.CharField(max_length=64, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    beat_at = models.DateTimeField(null=True, blank=True)
+    rounds = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.beat_at}"
+
+    @classmethod
+    def take(cls, name: str, holder: str, now: datetime, lease: timedelta) -> bool:
+        """Take the lease if it is free or has run out. One update; two the first time."""
+        cls.objects.get_or_create(name=name)
+        free = cls.objects.filter(name=name).filter(
+            Q(holder="") | Q(held_until__lte=now) | Q(held_until__isnull=True)
+        )
+        return bool(free.update(holder=holder, held_until=now + lease, beat_at=now))
+
+    @classmethod
+    def renew(cls, name: str, holder: str, now: datetime, lease: timedelta) -> bool:
+        """Leave a heartbeat and keep the lease; False when someone else has taken it."""
+        mine = cls.objects.filter(name=name, holder=holder)
+        return bool(mine.update(held_until=now + lease, beat_at=now, rounds=models.F("rounds") + 1))
+
+    @classmethod
+    def give_back(cls, name: str, holder: str) -> None:
+        cls.objects.filter(name=name, holder=holder).update(holder="", held_until=None)
+
+    @classmethod
+    def last(cls, name: str) -> datetime | None:
+        """Return when the loop last left a heartbeat."""
+        return cls.objects.filter(name=name).values_list("beat_at", flat=True).first()
+
+    @classmethod
+    def is_alive(cls, name: str, within: timedelta, now: datetime | None = None) -> bool:
+        """Has the loop left a heartbeat lately?"""
+        last = cls.last(name)
+        return last is not None and (now or timezone.now()) - last <= within

@@ -1,0 +1,216 @@
+"""The mirror: hubs as their cloud last described them, and the firmware it offers them."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import models
+from django.db.models import Count, F, Max, Prefetch, Q, Sum
+from django.utils import timezone
+
+from devices.models.account import AccountState, CloudAccount
+
+if TYPE_CHECKING:
+    from devices.models.ota import OtaJob
+
+CHECK_EVERY = timedelta(days=1)
+
+
+class Repellent(models.TextChoices):
+    UNKNOWN = "", "not known"
+    OFF = "off", "off"
+    WARMING = "warming", "warming up"
+    PROTECTED = "protected", "protecting"
+
+
+class NodeQuerySet(models.QuerySet["Node"]):
+    def present(self) -> "NodeQuerySet":
+        """Return the hubs their cloud still lists for a linked account."""
+        return self.filter(gone_at__isnull=True).exclude(account__state=AccountState.UNLINKED)
+
+    def for_list(self) -> "NodeQuerySet":
+        """Return hubs with all that a row of the Hubs page shows, in three queries.
+
+        It fills `open_offers` and `latest_jobs`, which `offer` and `latest_job` then read.
+        """
+        from devices.models.ota import OtaJob
+
+        return self.select_related("account__household").prefetch_related(
+            Prefetch("offers", Offer.objects.filter(ended_at__isnull=True), to_attr="open_offers"),
+            Prefetch(
+                "jobs",
+                OtaJob.objects.filter(is_latest=True),
+                to_attr="latest_jobs",
+            ),
+        )
+
+    def due_for_check(self, now: datetime) -> "NodeQuerySet":
+        """Return present hubs to be asked for firmware, those a person waits for first."""
+        return (
+            self.present()
+            .filter(account__state=AccountState.LINKED, next_check_at__lte=now)
+            .filter(Q(account__resume_at__isnull=True) | Q(account__resume_at__lte=now))
+            .order_by(F("check_asked_at").asc(nulls_last=True), "next_check_at")
+        )
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs whenever any of these hubs was added, changed or left.
+
+        One query, no clock: every change of a row raises its revision by one.
+        """
+        totals = self.aggregate(n=Count("pk"), r=Sum("revision"), m=Max("pk"))
+        return f"{totals['n']}-{totals['r'] or 0}-{totals['m'] or 0}"
+
+
+class Node(models.Model):
+    """One hub as its cloud names it. Pages say "hub"."""
+
+    account = models.ForeignKey(CloudAccount, on_delete=models.CASCADE, related_name="nodes")
+    node_id = models.CharField(max_length=128)
+    name = models.CharField(max_length=200, blank=True)
+    model = models.CharField(max_length=120, blank=True)
+    serial = models.CharField(max_length=64, blank=True)
+    role = models.CharField(max_length=16, blank=True)
+    fw_version = models.CharField(max_length=64, blank=True)
+    fw_version_heard_at = models.DateTimeField(null=True, blank=True)
+    is_online = models.BooleanField(null=True)
+    online_changed_at = models.DateTimeField(null=True, blank=True)
+    repellent = models.CharField(
+        max_length=12, blank=True, choices=Repellent.choices, default=Repellent.UNKNOWN
+    )
+    is_on = models.BooleanField(null=True)
+    refill_life_percent = models.FloatField(null=True, blank=True)
+    has_cartridge = models.BooleanField(null=True)
+    runtime_minutes = models.PositiveIntegerField(null=True, blank=True)
+    error_bits = models.PositiveIntegerField(default=0)
+    rssi_dbm = models.IntegerField(null=True, blank=True)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    heard_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    next_check_at = models.DateTimeField(default=timezone.now)
+    check_asked_at = models.DateTimeField(null=True, blank=True)
+    check_trouble = models.CharField(max_length=48, blank=True)
+    check_trouble_text = models.CharField(max_length=300, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+    revision = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    objects = NodeQuerySet.as_manager()
+
+    # What the cloud says of a hub besides its connectivity: a change of one changes the page.
+    FACTS: ClassVar[tuple[str, ...]] = (
+        "name",
+        "model",
+        "serial",
+        "role",
+        "repellent",
+        "is_on",
+        "refill_life_percent",
+        "has_cartridge",
+        "error_bits",
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "node_id"], name="hub_once_per_account")
+        ]
+        indexes = [
+            models.Index(fields=["next_check_at"], name="node_next_check"),
+            models.Index(fields=["changed_at"], name="node_changed"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.node_id
+
+    @property
+    def offer(self) -> "Offer | None":
+        """Return what the cloud offers this hub now."""
+        listed: list[Offer] | None = getattr(self, "open_offers", None)
+        if listed is not None:
+            return listed[0] if listed else None
+        return self.offers.filter(ended_at__isnull=True).first()
+
+    @property
+    def latest_job(self) -> "OtaJob | None":
+        """Return the newest install of this hub, running or over."""
+        listed: list[OtaJob] | None = getattr(self, "latest_jobs", None)
+        if listed is not None:
+            return listed[0] if listed else None
+        return self.jobs.filter(is_latest=True).first()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Is the repellent running or warming up, as far as is known?"""
+        return self.repellent in {Repellent.WARMING, Repellent.PROTECTED}
+
+    @property
+    def is_being_checked(self) -> bool:
+        """Has a person asked for a check that is not answered yet?"""
+        return self.check_asked_at is not None
+
+    def touch(self, now: datetime, **changes: Any) -> None:
+        """Write the changes and mark the hub as changed, so that open pages show it. One query."""
+        Node.objects.filter(pk=self.pk).update(
+            revision=F("revision") + 1, changed_at=now, **changes
+        )
+        self.changed_at = now
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+
+class OfferEnd(models.TextChoices):
+    WITHDRAWN = "withdrawn", "The cloud no longer offers it"
+    SWAPPED = "swapped", "The cloud offers something else instead"
+    INSTALLED = "installed", "The hub runs it now"
+
+
+class Offer(models.Model):
+    """What the cloud would install on one hub, from the first time it said so until it stopped."""
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="offers")
+    ota_job_id = models.CharField(max_length=128)
+    fw_version = models.CharField(max_length=64)
+    description = models.TextField(blank=True)
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    md5 = models.CharField(max_length=64, blank=True)
+    has_link = models.BooleanField(default=False)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=12, blank=True, choices=OfferEnd.choices)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["node"], condition=Q(ended_at__isnull=True), name="one_open_offer_per_hub"
+            )
+        ]
+        indexes = [models.Index(fields=["node", "-first_seen_at"], name="offer_by_hub")]
+
+    def __str__(self) -> str:
+        return f"{self.fw_version} ({self.ota_job_id})"
+
+
+class VersionCause(models.TextChoices):
+    FIRST = "first", "First seen"
+    INSTALL = "install", "Installed from this dashboard"
+    LATE = "late", "Arrived after we had stopped waiting"
+    OUTSIDE = "outside", "Updated outside this dashboard"
+
+
+class VersionChange(models.Model):
+    """One change of the version a hub reports, and what is known of its cause."""
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="version_changes")
+    from_version = models.CharField(max_length=64, blank=True)
+    to_version = models.CharField(max_length=64)
+    at = models.DateTimeField(default=timezone.now)
+    cause = models.CharField(max_length=8, choices=VersionCause.choices)
+    job = models.ForeignKey(
+        "devices.OtaJob", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["node", "-at"], name="version_by_hub")]
+
+    def __str__(self) -> str:
+        return f"{self.from_version} to {self.to_version}"

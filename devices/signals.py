@@ -1,0 +1,5 @@
+"""What happens by itself: sign-ins are recorded, schedules exist after every migration."""
+
+
+def connect() -> None:
+    """Connect the receivers; called once when the app is ready."""

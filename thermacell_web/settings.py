@@ -1,0 +1,251 @@
+"""Every setting of the product, read from the environment. `.env.example` lists the variables."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from thermacell_web.environment import (
+    env,
+    read,
+    read_keys,
+    read_number,
+    read_origin,
+    read_time_zone,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# What the environment already says wins over the file; an empty ENV_FILE reads none.
+if _env_file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
+    env.read_env(_env_file, recurse=False)
+DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var" / "home").resolve()
+
+DEBUG = bool(read(env.bool, "DEBUG", False))
+PUBLIC_URL = read_origin("PUBLIC_URL", "http://localhost:8000")
+IS_HTTPS = PUBLIC_URL.startswith("https://")
+
+keys = read_keys(DATA_DIR)
+SECRET_KEY = keys.secret
+ENCRYPTION_KEYS = keys.encryption
+AUDIT_KEY = keys.audit
+SECRET_KEY_FALLBACKS = read(env.list, "SECRET_KEY_FALLBACKS", [])
+
+ALLOWED_HOSTS = list(
+    dict.fromkeys(
+        (
+            urlsplit(PUBLIC_URL).hostname or "localhost",
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            *read(env.list, "ALLOWED_HOSTS", []),
+        )
+    )
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if IS_HTTPS else []
+
+INSTALLED_APPS = [
+    "devices",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_htmx",
+    "django_q",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "devices.middleware.RequestContext",
+]
+
+ROOT_URLCONF = "thermacell_web.urls"
+WSGI_APPLICATION = "thermacell_web.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "devices.context.page",
+            ],
+        },
+    },
+]
+
+_database = read(env.dj_db_url, "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+if _database["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a deferred transaction that turns to writing fails at once under WAL, whatever
+    # the timeout (SQLite documentation, "Transactions"). NORMAL keeps WAL consistent.
+    _database["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": (
+            "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
+            "PRAGMA cache_size=-20000;PRAGMA foreign_keys=ON;"
+        ),
+    }
+elif not _database["ENGINE"].endswith("postgresql"):
+    raise ImproperlyConfigured("DATABASE_URL must be a sqlite:// or postgres:// address.")
+_database["CONN_MAX_AGE"] = 600
+_database["CONN_HEALTH_CHECKS"] = True
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = read(env.str, "REDIS_URL", "")
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        if REDIS_URL
+        else {
+            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "LOCATION": DATA_DIR / "cache",
+            "OPTIONS": {"MAX_ENTRIES": 10000},
+        }
+    )
+}
+
+# Tasks are wake-ups: what is to be done lives in the tables, so one that is lost or comes twice
+# does no harm. Three workers: the two loops may each hold one, and one stays free.
+Q_CLUSTER = {
+    "name": os.environ.get("CLUSTER_NAME", "thermacell-web"),
+    "orm": "default",
+    "workers": 3,
+    "queue_limit": 3,
+    "bulk": 1,
+    "poll": 0.25,
+    "timeout": 120,
+    "retry": 600,
+    "max_attempts": 3,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": -1,
+    "recycle": 500,
+    "guard_cycle": 1,
+    "label": "Queue",
+}
+
+AUTH_USER_MODEL = "devices.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "hubs"
+ACCOUNT_ADAPTER = "devices.adapter.InvitedOnly"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+
+SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+if IS_HTTPS:
+    SESSION_COOKIE_NAME = "__Host-session"
+    CSRF_COOKIE_NAME = "__Host-csrf"
+SECURE_SSL_REDIRECT = IS_HTTPS
+SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+BEHIND_PROXY = bool(read(env.bool, "BEHIND_PROXY", False))
+if BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "manifest-src": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+_email = read(env.dj_email_url, "EMAIL_URL", "console:")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST = _email.get("EMAIL_HOST", "")
+EMAIL_PORT = _email.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+DEFAULT_FROM_EMAIL = read(env.str, "EMAIL_FROM", "Thermacell Web <noreply@localhost>")
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+TIME_ZONE = read_time_zone("TIME_ZONE", "UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"()": "devices.logs.OneLine", "format": "%(asctime)s %(levelname)s %(message)s"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": read(env.log_level, "LOG_LEVEL", "INFO")},
+    "loggers": {"django_q": {"handlers": [], "propagate": True, "level": "WARNING"}},
+}
+
+# Thermacell's cloud speaks the ESP RainMaker API (base address as pythermacell 0.3.1 uses it);
+# the second is Espressif's public RainMaker cloud.
+THERMACELL_CLOUD_URL = "https://api.iot.thermacell.com"
+RAINMAKER_CLOUD_URL = "https://api.rainmaker.espressif.com"
+DEFAULT_CLOUD_URL = read_origin("DEFAULT_CLOUD_URL", THERMACELL_CLOUD_URL)
+SUPPORT_SEES_ALL_HOUSEHOLDS = bool(read(env.bool, "SUPPORT_SEES_ALL_HOUSEHOLDS", False))
+# 1 is real time. A rehearsal against a simulated cloud that runs faster shortens the engine's
+# waiting times by the same factor.
+ENGINE_PACE = read_number("ENGINE_PACE", 1, 1, 1000)

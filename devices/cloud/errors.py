@@ -105,4 +105,4 @@ class OurBug(CloudError):
 
 
 class NotTrusted(CloudError):
-    """TLS failed, the server pointed elsewhere, or the base URL is not one we may send secrets to."""
+    """TLS failed, the server pointed elsewhere, or its address may not be sent secrets."""

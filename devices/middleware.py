@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 
@@ -17,3 +18,16 @@ class RequestContext:
         response = self.get_response(request)
         response["X-Request-ID"] = request.META["REQUEST_ID"]
         return response
+
+
+def origin(request: HttpRequest) -> dict[str, str]:
+    """Return address, browser and request id, as an Actor keeps them.
+
+    Behind a proxy the address is the one the proxy added last: anything before it is hearsay.
+    """
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
+    return {
+        "address": forwarded.split(",")[-1].strip() or request.META.get("REMOTE_ADDR", ""),
+        "browser": request.META.get("HTTP_USER_AGENT", ""),
+        "request_id": request.META.get("REQUEST_ID", ""),
+    }

@@ -10,8 +10,6 @@ from devices.models.node import (
     Offer,
     OfferEnd,
     Repellent,
-    VersionCause,
-    VersionChange,
 )
 from devices.models.ota import (
     FOLLOWED,
@@ -21,10 +19,11 @@ from devices.models.ota import (
     VERDICTS,
     IllegalTransition,
     OtaJob,
-    Report,
     StaleJob,
     State,
 )
+from devices.models.report import Report, keep_report
+from devices.models.version import VersionCause, VersionChange, hear_version
 
 __all__ = [
     "CHECK_EVERY",
@@ -57,4 +56,6 @@ __all__ = [
     "User",
     "VersionCause",
     "VersionChange",
+    "hear_version",
+    "keep_report",
 ]

@@ -13,9 +13,11 @@ from django.utils import timezone
 
 from devices.models.household import Household
 
-# A call that fails waits 15 s, then twice as long each time, up to half an hour.
+# A call that fails waits 15 s, then twice as long each time, up to five minutes.
 FIRST_BACK_OFF = timedelta(seconds=15)
-LONGEST_BACK_OFF = timedelta(minutes=30)
+LONGEST_BACK_OFF = timedelta(minutes=5)
+# The longest pause a cloud may ask for and get.
+LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 class Unsealable(Exception):
@@ -75,6 +77,10 @@ class CloudAccount(models.Model):
     linked_at = models.DateTimeField(default=timezone.now)
     next_sync_at = models.DateTimeField(default=timezone.now)
     synced_at = models.DateTimeField(null=True, blank=True)
+    # Where a reading of the account's hubs stands; empty between two readings.
+    sync_cursor = models.CharField(max_length=300, blank=True)
+    sync_started_at = models.DateTimeField(null=True, blank=True)
+    skipped_hubs = models.PositiveIntegerField(default=0)
     answered_at = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     resume_at = models.DateTimeField(null=True, blank=True)
@@ -146,9 +152,17 @@ class CloudAccount(models.Model):
 
         wait_s is what the cloud asked for (Retry-After); without it the pause doubles. One query.
         """
-        self.failures += 1
-        doubled = FIRST_BACK_OFF * 2 ** min(self.failures - 1, 10)
-        pause = timedelta(seconds=wait_s) if wait_s is not None else doubled
-        self.resume_at = now + min(pause, LONGEST_BACK_OFF)
+        current = CloudAccount.objects.get(pk=self.pk)
+        if current.resume_at is not None and current.resume_at > now:
+            self.resume_at = current.resume_at  # calls that were under way count as one failure
+            return
+        self.failures = current.failures + 1
+        doubled = min(FIRST_BACK_OFF * 2 ** min(self.failures - 1, 10), LONGEST_BACK_OFF)
+        asked = min(timedelta(seconds=wait_s), LONGEST_RETRY_AFTER) if wait_s else None
+        self.resume_at = now + (asked or doubled)
         self.trouble, self.trouble_text = trouble, text[:300]
         self.save(update_fields=["failures", "resume_at", "trouble", "trouble_text"])
+
+    def is_resting(self, now: datetime) -> bool:
+        """Is this cloud left alone for now, after an error?"""
+        return self.resume_at is not None and self.resume_at > now

@@ -142,13 +142,14 @@ class OtaJob(models.Model):
     push_answer = models.CharField(max_length=300, blank=True)
     push_unknown = models.BooleanField(default=False)
     unsent_answers = models.PositiveSmallIntegerField(default=0)
-    baseline_word = models.CharField(max_length=48, blank=True)
-    baseline_timestamp = models.CharField(max_length=48, blank=True)
+    baseline_word = models.CharField(max_length=64, blank=True)
+    baseline_timestamp = models.CharField(max_length=64, blank=True)
     baseline_info = models.TextField(blank=True)
-    baseline_online_timestamp = models.CharField(max_length=48, blank=True)
+    baseline_online_timestamp = models.CharField(max_length=64, blank=True)
 
     # The three witnesses: what the cloud's job says, the version the hub reports, back online.
-    cloud_word = models.CharField(max_length=48, blank=True)
+    cloud_word = models.CharField(max_length=64, blank=True)
+    cloud_meaning = models.CharField(max_length=16, blank=True)
     cloud_info = models.TextField(blank=True)
     cloud_said_at = models.DateTimeField(null=True, blank=True)
     success_at = models.DateTimeField(null=True, blank=True)
@@ -310,36 +311,3 @@ def percent_in(info: str) -> int | None:
     """Return the whole percent a hub's own words name, such as `Downloaded 40% Firmware Image`."""
     found = re.search(r"(?<!\d)(100|\d{1,2})\s?%", info)
     return int(found.group(1)) if found else None
-
-
-class Report(models.Model):
-    """One thing the cloud said about a job, verbatim, in the order heard.
-
-    Hearing the same again is not another report: `last_heard_at` and `times_heard` count it.
-    """
-
-    job = models.ForeignKey(OtaJob, on_delete=models.CASCADE, related_name="reports")
-    sequence = models.PositiveIntegerField()
-    heard_at = models.DateTimeField()
-    last_heard_at = models.DateTimeField()
-    times_heard = models.PositiveIntegerField(default=1)
-    word = models.CharField(max_length=48)
-    meaning = models.CharField(max_length=16)
-    info = models.TextField(blank=True)
-    cloud_at = models.DateTimeField(null=True, blank=True)
-    raw_timestamp = models.CharField(max_length=48, blank=True)
-    is_before_push = models.BooleanField(default=False)
-    verbatim = models.TextField(blank=True)
-
-    class Meta:
-        ordering = ["sequence"]
-        constraints = [
-            models.UniqueConstraint(fields=["job", "sequence"], name="report_order_per_job")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.word}: {self.info}"
-
-    @property
-    def percent(self) -> int | None:
-        return percent_in(self.info)

@@ -1,0 +1,190 @@
+"""What people ask for: confirm an install, cancel it; and how long installs take here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from devices import policies
+from devices.confirm import Binding, bind
+from devices.models import Actor, Node, Offer, OtaJob, Outcome, StaleJob, State, User, audit
+from devices.policies import Reason
+from devices.timing import seconds, timings
+from devices.wake import wake_installs
+
+
+class Refused(Exception):
+    """What was asked for cannot be done now, for these reasons; nothing was changed or sent."""
+
+    def __init__(self, reasons: Iterable[Reason]) -> None:
+        self.reasons = list(reasons)
+        super().__init__(" ".join(reason.sentence for reason in self.reasons))
+
+
+def request(
+    *,
+    user: User,
+    node: Node,
+    binding: Binding,
+    actor: Actor,
+    now: datetime | None = None,
+    retry_of: OtaJob | None = None,
+) -> OtaJob:
+    """Accept one confirmation and wake the worker: when this returns, the intent is kept.
+
+    Raises Refused with every reason; the refusal is in the trail. The offer must be the very one
+    the form showed and be offered still.
+    """
+    now = now or timezone.now()
+    offer = node.offer
+    reasons = policies.why_not_install(user, node, offer, now)
+    if offer is None or not _is_bound_to(binding, node, offer):
+        reasons.append(
+            Reason(
+                "offer_swapped",
+                "What the cloud offers is no longer what the form showed. Nothing was sent.",
+            )
+        )
+    if reasons or offer is None:
+        raise _refuse(node, reasons, actor, now)
+    try:
+        with transaction.atomic():
+            OtaJob.objects.filter(node=node, is_latest=True).update(is_latest=False)
+            _stop_listening(node)
+            job = OtaJob.objects.create(
+                household=node.account.household,
+                node=node,
+                offer=offer,
+                retry_of=retry_of,
+                cloud_host=node.account.cloud_host,
+                cloud_node_id=node.node_id,
+                hub_name=str(node),
+                hub_model=node.model,
+                ota_job_id=binding.ota_job_id,
+                from_version=binding.from_version,
+                to_version=binding.to_version,
+                description=offer.description,
+                size_bytes=binding.size_bytes,
+                md5=binding.md5,
+                requested_by=user,
+                requested_by_name=user.email,
+                requested_via=actor.via,
+                requested_at=now,
+                state_at=now,
+                expires_at=now + seconds(timings().confirm_valid_s),
+                next_poll_at=now,
+            )
+            node.touch(now)
+            audit.record(
+                actor,
+                "install.requested",
+                f"{actor.name} confirmed installing {job.to_version} on {node} "
+                f"(from {job.from_version or 'an unknown version'}).",
+                job=job,
+                at=now,
+                why=f"role {actor.role}",
+                detail={
+                    "ota_job_id": job.ota_job_id,
+                    "from_version": job.from_version,
+                    "to_version": job.to_version,
+                    "size_bytes": job.size_bytes,
+                    "md5": job.md5,
+                    "retry_of": retry_of.pk if retry_of else None,
+                },
+            )
+            wake_installs()
+    except IntegrityError as problem:
+        running = Reason("job_running", "An install is already running on this hub.")
+        raise _refuse(node, [running], actor, now) from problem
+    return job
+
+
+def _is_bound_to(binding: Binding, node: Node, offer: Offer) -> bool:
+    """Is this what the form showed? A row of our own that was made anew is no difference."""
+    return not binding.differences(bind(node, offer)) and binding.node_id == node.pk
+
+
+def _refuse(node: Node, reasons: list[Reason], actor: Actor, now: datetime) -> Refused:
+    audit.record(
+        actor,
+        "install.request_refused",
+        f"An install on {node} was refused: {' '.join(r.sentence for r in reasons)}",
+        node=node,
+        outcome=Outcome.REFUSED,
+        at=now,
+        detail={"reasons": [reason.code for reason in reasons]},
+    )
+    return Refused(reasons)
+
+
+def _stop_listening(node: Node) -> None:
+    """A new attempt uses the cloud's same job: later words can no longer be told apart."""
+    OtaJob.objects.filter(
+        cloud_host=node.account.cloud_host,
+        cloud_node_id=node.node_id,
+        state=State.LOST,
+        next_poll_at__isnull=False,
+    ).update(next_poll_at=None, listen_until=None)
+
+
+def cancel(job: OtaJob, *, user: User, actor: Actor, now: datetime | None = None) -> None:
+    """Cancel an install that was not sent yet. Raises Refused when it is too late."""
+    reasons = policies.why_not_cancel(user, job)
+    if not reasons:
+        try:
+            job.move_to(
+                State.CANCELLED,
+                actor=actor,
+                note=f"{actor.name} cancelled the install on {job.hub_name} before it was sent.",
+                now=now,
+                outcome="cancelled",
+                why=f"role {actor.role}",
+            )
+            return
+        except StaleJob:
+            job.refresh_from_db()
+            reasons = [Reason("already_sent", "It was sent while you pressed; see what it does.")]
+    audit.record(
+        actor,
+        "install.cancel_refused",
+        f"Cancelling the install on {job.hub_name} was refused: "
+        f"{' '.join(r.sentence for r in reasons)}",
+        job=job,
+        outcome=Outcome.REFUSED,
+    )
+    raise Refused(reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """What finished installs of one model and version took on this server."""
+
+    count: int
+    verified: int
+    typical: timedelta | None
+    slowest: timedelta | None
+
+
+def typical(model: str, to_version: str) -> Typical:
+    """Return how installs like this one went here: the last 200 that were sent. One query."""
+    ended = (
+        OtaJob.objects.filter(
+            hub_model=model, to_version=to_version, pushed_at__isnull=False, ended_at__isnull=False
+        )
+        .order_by("-ended_at")
+        .values_list("state", "pushed_at", "ended_at")[:200]
+    )
+    rows = list(ended)
+    took = sorted(
+        ended_at - pushed_at
+        for state, pushed_at, ended_at in rows
+        if state == State.VERIFIED and pushed_at is not None and ended_at is not None
+    )
+    return Typical(
+        count=len(rows),
+        verified=len(took),
+        typical=took[len(took) // 2] if took else None,
+        slowest=took[-1] if took else None,
+    )

@@ -1,0 +1,184 @@
+"""One loop for many conversations: HTTP in threads, tables here, a lease so that it is alone.
+
+A loop runs as a task of bounded length. Whatever it was doing when it ends, dies or sleeps is
+found again in the tables by the next one.
+"""
+
+import logging
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic, sleep
+from typing import Any
+
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+
+from devices.cloud.client import RainmakerClient
+from devices.cloud.errors import CloudError
+from devices.models import Beat, CloudAccount, StaleJob
+from devices.sync import keep_tokens, tokens_of
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=45)
+BEAT_EVERY_S = 1.0
+TICK_S = 0.25
+# The task hands over at the first calm moment after SOFT_END_S; after HARD_END_S it starts
+# nothing new, so that the last answer (20 s at most) is written before the queue's time limit.
+SOFT_END_S = 45.0
+HARD_END_S = 75.0
+THREADS = 16
+THREADS_PER_ACCOUNT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One conversation with the cloud: said in a thread, written down by the loop."""
+
+    key: Hashable
+    account: CloudAccount
+    say: Callable[[RainmakerClient], Any]
+    write: Callable[[Any, datetime], "Talk | None"]
+    failed: Callable[[CloudError, datetime], None]
+
+
+@dataclass(slots=True)
+class _Line:
+    """An open session with one account's cloud."""
+
+    client: RainmakerClient
+    sealed: str
+    access_token: str
+
+
+@dataclass(slots=True)
+class Loop:
+    """find(now, busy) yields the conversations that are due and whose key is not busy."""
+
+    name: str
+    find: Callable[[datetime, frozenset[Hashable]], Iterable[Talk]]
+    is_idle: Callable[[datetime], bool]
+    make_client: Callable[..., RainmakerClient] = RainmakerClient
+    holder: str = field(default_factory=lambda: f"{os.getpid()}-{uuid.uuid4().hex[:12]}")
+    lines: dict[int, _Line] = field(default_factory=dict)
+    under_way: dict[Future[Any], Talk] = field(default_factory=dict)
+
+    def run(self) -> bool:
+        """Work while there is something to do; True when work is left for the next task.
+
+        Returns at once when another loop holds the lease: it will find the work.
+        """
+        close_old_connections()
+        while Beat.take(self.name, self.holder, timezone.now(), LEASE):
+            is_left = self._run_with_lease()
+            Beat.give_back(self.name, self.holder)
+            # what was asked for between the last look and giving the lease back is looked for
+            if is_left or self.is_idle(timezone.now()):
+                return is_left
+        return False
+
+    def _run_with_lease(self) -> bool:
+        started = last_beat = monotonic()
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix=self.name)
+        try:
+            while True:
+                now, age_s = timezone.now(), monotonic() - started
+                if monotonic() - last_beat >= BEAT_EVERY_S:
+                    last_beat = monotonic()
+                    if not Beat.renew(self.name, self.holder, now, LEASE):
+                        log.warning("%s: another worker took over", self.name)
+                        return False
+                if age_s < HARD_END_S:
+                    self._start(pool, now)
+                if not self.under_way:
+                    if age_s >= SOFT_END_S:
+                        return not self.is_idle(timezone.now())
+                    if self.is_idle(now):
+                        return False
+                self._finish(pool)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for line in self.lines.values():
+                line.client.close()
+            self.lines.clear()
+            self.under_way.clear()
+
+    def _start(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        per_account = Counter(talk.account.pk for talk in self.under_way.values())
+        busy = frozenset(talk.key for talk in self.under_way.values())
+        for talk in self.find(now, busy):
+            if len(self.under_way) >= THREADS:
+                return
+            if per_account[talk.account.pk] < THREADS_PER_ACCOUNT:
+                per_account[talk.account.pk] += 1
+                self._submit(pool, talk)
+
+    def _submit(self, pool: ThreadPoolExecutor, talk: Talk) -> None:
+        line = self._line(talk.account)
+        self.under_way[pool.submit(talk.say, line.client)] = talk
+
+    def _line(self, account: CloudAccount) -> _Line:
+        line = self.lines.get(account.pk)
+        if line is None or line.sealed != account.sealed_refresh_token:
+            tokens = tokens_of(account)
+            line = _Line(
+                client=self.make_client(account.base_url, tokens=tokens),
+                sealed=account.sealed_refresh_token,
+                access_token=tokens.access_token if tokens else "",
+            )
+            self.lines[account.pk] = line
+        return line
+
+    def _finish(self, pool: ThreadPoolExecutor) -> None:
+        """Write down what has been answered; wait a tick at most for the next answer."""
+        if not self.under_way:
+            sleep(TICK_S)
+            return
+        done, _ = wait(self.under_way, timeout=TICK_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            talk = self.under_way.pop(future)
+            self._keep_session(talk.account)
+            follow_up = self._written(talk, future)
+            if follow_up is not None:  # the place of the one that is done is free for it
+                self._submit(pool, follow_up)
+
+    def _written(self, talk: Talk, future: Future[Any]) -> Talk | None:
+        now = timezone.now()
+        try:
+            error = future.exception()
+            if error is None:
+                return talk.write(future.result(), now)
+            if not isinstance(error, CloudError):
+                raise error
+            talk.failed(error, now)
+        except StaleJob:
+            log.info("%s: %s was moved by someone else", self.name, talk.key)
+        except DatabaseError:
+            log.exception("%s: what was heard for %s could not be written", self.name, talk.key)
+            close_old_connections()
+        except Exception:
+            # one poisonous conversation must not stop the others
+            log.exception("%s: %s failed", self.name, talk.key)
+        return None
+
+    def _keep_session(self, account: CloudAccount) -> None:
+        """Store the session when the client had to extend it; not over a newer sign-in."""
+        line = self.lines.get(account.pk)
+        if line is None or line.client.tokens is None:
+            return
+        tokens = line.client.tokens
+        if tokens.access_token == line.access_token:
+            return
+        keep_tokens(account, tokens)
+        same = CloudAccount.objects.filter(pk=account.pk, sealed_refresh_token=line.sealed)
+        same.update(
+            sealed_access_token=account.sealed_access_token,
+            sealed_refresh_token=account.sealed_refresh_token,
+            access_expires_at=account.access_expires_at,
+        )
+        line.sealed, line.access_token = account.sealed_refresh_token, tokens.access_token

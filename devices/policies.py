@@ -1,0 +1,171 @@
+"""Pure questions: may this person, and is this hub fit now? Nothing here writes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.conf import settings
+from django.db.models import Q
+
+from devices.models import (
+    AccountState,
+    AuditEvent,
+    CloudAccount,
+    Household,
+    Membership,
+    Node,
+    Offer,
+    OtaJob,
+    Role,
+    StaffRole,
+    User,
+)
+from devices.models.node import NodeQuerySet
+from devices.models.ota import OtaJobQuerySet
+
+# What is known of a hub is called old after this; an install then asks for a fresh look.
+STALE_AFTER = timedelta(hours=1)
+
+
+class Right(StrEnum):
+    LOOK = "look"
+    REVIEW = "review"  # read the audit trail
+    CHECK = "check"  # ask the cloud for new firmware
+    INSTALL = "install"  # confirm, retry and cancel installs
+    MANAGE = "manage"  # link and unlink cloud accounts
+
+
+RIGHTS: dict[str, frozenset[Right]] = {
+    Role.OWNER: frozenset(Right),
+    Role.MEMBER: frozenset({Right.LOOK, Right.REVIEW, Right.CHECK, Right.INSTALL}),
+    Role.VIEWER: frozenset({Right.LOOK, Right.REVIEW}),
+    StaffRole.SUPPORT: frozenset({Right.LOOK, Right.REVIEW, Right.CHECK}),
+    StaffRole.AUDITOR: frozenset({Right.REVIEW}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason why something cannot be done now: a code for machines, a sentence for people."""
+
+    code: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def role_in(user: User, household: Household) -> str:
+    """Return the role by which this person may enter the household, or "" for a stranger.
+
+    A membership counts before a staff role. At most one query.
+    """
+    membership = Membership.objects.filter(user=user, household=household).first()
+    if membership is not None:
+        return membership.role
+    return _staff_role_everywhere(user)
+
+
+def _staff_role_everywhere(user: User) -> str:
+    if user.staff_role == StaffRole.AUDITOR:
+        return StaffRole.AUDITOR
+    if user.staff_role == StaffRole.SUPPORT and settings.SUPPORT_SEES_ALL_HOUSEHOLDS:
+        return StaffRole.SUPPORT
+    return ""
+
+
+def may(user: User, right: Right, household: Household) -> bool:
+    """May this person do this in this household?"""
+    return user.is_active and right in RIGHTS.get(role_in(user, household), frozenset())
+
+
+def households_for(user: User, right: Right = Right.LOOK) -> "list[int] | None":
+    """Return the ids of the households in which this person has the right; None means all."""
+    if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
+        return None
+    roles = sorted(role for role in Role if right in RIGHTS[role])
+    return list(
+        Membership.objects.filter(user=user, role__in=roles).values_list("household_id", flat=True)
+    )
+
+
+def nodes_for(user: User, right: Right = Right.LOOK) -> NodeQuerySet:
+    """Return the hubs this person may see (or do more with), those gone from their cloud too."""
+    ids = households_for(user, right)
+    nodes = Node.objects.all()
+    return nodes if ids is None else nodes.filter(account__household_id__in=ids)
+
+
+def jobs_for(user: User, right: Right = Right.LOOK) -> OtaJobQuerySet:
+    """Return the installs this person may see."""
+    ids = households_for(user, right)
+    jobs = OtaJob.objects.all()
+    return jobs if ids is None else jobs.filter(household_id__in=ids)
+
+
+def accounts_for(user: User, right: Right = Right.LOOK) -> "Iterable[CloudAccount]":
+    """Return the cloud accounts of the households in which this person has the right."""
+    ids = households_for(user, right)
+    accounts = CloudAccount.objects.select_related("household").order_by("household__name", "email")
+    return accounts if ids is None else accounts.filter(household_id__in=ids)
+
+
+def events_for(user: User) -> "Iterable[AuditEvent]":
+    """Return the audit events this person may review: their households' and their own."""
+    ids = households_for(user, Right.REVIEW)
+    events = AuditEvent.objects.order_by("-sequence")
+    if ids is None:
+        return events
+    return events.filter(Q(household_id__in=ids) | Q(actor_user_id=user.pk, household_id=None))
+
+
+def why_unfit(node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
+    """Return why this hub cannot take this offer now, whoever asks; empty when it can."""
+    reasons = []
+    if node.gone_at is not None:
+        reasons.append(Reason("hub_gone", "The cloud account no longer has this hub."))
+    if node.account.state == AccountState.UNLINKED:
+        reasons.append(Reason("account_unlinked", "The cloud account of this hub is unlinked."))
+    elif node.account.state == AccountState.SIGNED_OUT:
+        reasons.append(
+            Reason("signed_out", "The cloud account of this hub has to sign in again first.")
+        )
+    if offer is None or offer.ended_at is not None:
+        reasons.append(Reason("no_offer", "There is no new firmware for this hub right now."))
+    elif node.fw_version and node.fw_version == offer.fw_version:
+        reasons.append(Reason("already_installed", f"The hub already runs {offer.fw_version}."))
+    if node.is_online is False:
+        reasons.append(
+            Reason("hub_offline", "The hub is offline. It must be online to take new firmware.")
+        )
+    live = (
+        OtaJob.objects.live()
+        .filter(cloud_host=node.account.cloud_host, cloud_node_id=node.node_id)
+        .exists()
+    )
+    if live:
+        reasons.append(Reason("job_running", "An install is already running on this hub."))
+    return reasons
+
+
+def why_not_install(user: User, node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
+    """Return why this person cannot install this offer on this hub now; empty when they can."""
+    reasons = []
+    if not may(user, Right.INSTALL, node.account.household):
+        reasons.append(
+            Reason("no_right", "Your role here may look, but not install. Ask a member or owner.")
+        )
+    return reasons + why_unfit(node, offer, now)
+
+
+def why_not_cancel(user: User, job: OtaJob) -> list[Reason]:
+    """Return why this person cannot cancel this install; empty when they can."""
+    reasons = []
+    if not may(user, Right.INSTALL, job.household):
+        reasons.append(Reason("no_right", "Your role here may look, but not cancel."))
+    if job.state != "requested":
+        reasons.append(
+            Reason("already_sent", "It is too late to cancel: it has been sent or is over.")
+        )
+    return reasons

@@ -1,0 +1,506 @@
+"""Cloud to mirror: linking an account, its hubs, their connectivity and versions, their offers.
+
+Functions that write take what was heard and the time; none of them talks to the cloud, except
+`link_account` and `unlink_account`, for a password must never enter a queue.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from devices.cloud.client import RainmakerClient
+from devices.cloud.errors import (
+    AnswerLost,
+    AnswerUnreadable,
+    Busy,
+    CloudError,
+    NotTrusted,
+    NotYourHub,
+    OurBug,
+    ServerTrouble,
+    SignInAgain,
+    TryLater,
+    Unreachable,
+)
+from devices.cloud.types import FirmwareOffer, NodeDetails, NodesPage, Tokens
+from devices.models import (
+    CHECK_EVERY,
+    AccountState,
+    Actor,
+    CloudAccount,
+    Household,
+    Node,
+    Offer,
+    OfferEnd,
+    Outcome,
+    audit,
+    hear_version,
+)
+from devices.wake import wake_chores
+
+log = logging.getLogger(__name__)
+
+SYNC_EVERY = timedelta(minutes=2)
+# A large account is read less often: a tenth of a second more for each of its hubs.
+SYNC_PER_HUB = timedelta(seconds=0.1)
+# A hub whose check failed for a reason of its own is asked again after this.
+CHECK_AGAIN = timedelta(hours=1)
+
+ClientMaker = Callable[..., RainmakerClient]
+
+
+def link_account(
+    *,
+    household: Household,
+    base_url: str,
+    email: str,
+    password: str,
+    actor: Actor,
+    make_client: ClientMaker = RainmakerClient,
+) -> CloudAccount:
+    """Sign in to the cloud and link (or reconnect) the account; its hubs follow by the worker.
+
+    The password is used once and kept nowhere. Raises CloudError, whose text is for people; then
+    nothing is linked, and the attempt is in the trail. Waits for the cloud, 20 s at most.
+    """
+    base_url, email = base_url.strip().rstrip("/"), email.strip()
+    try:
+        with make_client(base_url, read_timeout_s=12, total_timeout_s=20) as client:
+            tokens = client.sign_in(email, password)
+    except CloudError as problem:
+        audit.record(
+            actor,
+            "account.link",
+            f"Linking a cloud account failed: {problem}",
+            household=household,
+            outcome=Outcome.REFUSED if isinstance(problem, SignInAgain) else Outcome.FAILED,
+            detail={"cloud": base_url, "trouble": trouble_code(problem), "code": problem.code},
+        )
+        raise
+    with transaction.atomic():
+        account, is_new = CloudAccount.objects.select_for_update().get_or_create(
+            household=household, base_url=base_url, email=email
+        )
+        was = account.state
+        keep_tokens(account, tokens)
+        account.state = AccountState.LINKED
+        account.failures, account.resume_at = 0, None
+        account.trouble = account.trouble_text = ""
+        account.next_sync_at = account.answered_at = timezone.now()
+        if is_new or was == AccountState.UNLINKED:
+            account.linked_at = timezone.now()
+        account.save()
+        verb = "linked" if is_new or was == AccountState.UNLINKED else "reconnected"
+        audit.record(
+            actor,
+            f"account.{verb}",
+            f"A cloud account at {account.cloud_host} was {verb}.",
+            household=household,
+            detail={"cloud": base_url, "account_id": account.pk},
+        )
+        wake_chores()
+    return account
+
+
+def unlink_account(
+    account: CloudAccount, *, actor: Actor, make_client: ClientMaker = RainmakerClient
+) -> None:
+    """Forget the account's tokens and stop asking its cloud. Hubs and history stay on record.
+
+    Signing out at the cloud is tried for a few seconds and not insisted on.
+    """
+    tokens = tokens_of(account)
+    with transaction.atomic():
+        account.state = AccountState.UNLINKED
+        account.forget_tokens()
+        account.trouble = account.trouble_text = ""
+        account.save()
+        now = timezone.now()
+        account.nodes.filter(gone_at__isnull=True).touch_all(now)
+        audit.record(
+            actor,
+            "account.unlinked",
+            f"A cloud account at {account.cloud_host} was unlinked.",
+            household=account.household,
+            detail={"cloud": account.base_url, "account_id": account.pk},
+        )
+    if tokens is None:
+        return
+    try:
+        with make_client(
+            account.base_url,
+            tokens=tokens,
+            connect_timeout_s=2,
+            read_timeout_s=3,
+            total_timeout_s=5,
+        ) as client:
+            client.sign_out()
+    except CloudError as problem:
+        log.info("sign-out at the cloud failed: %s", trouble_code(problem))
+
+
+def tokens_of(account: CloudAccount) -> Tokens | None:
+    """Return the account's session, or None when there is none or it cannot be opened."""
+    from devices.models.account import Unsealable, unseal
+
+    if not account.sealed_refresh_token and not account.sealed_access_token:
+        return None
+    try:
+        return Tokens(
+            access_token=unseal(account.sealed_access_token),
+            refresh_token=unseal(account.sealed_refresh_token),
+            access_expires_at=account.access_expires_at,
+            user_id=account.cloud_user_id,
+            email=account.email,
+        )
+    except Unsealable:
+        return None
+
+
+def keep_tokens(account: CloudAccount, tokens: Tokens) -> None:
+    """Set the session on the account, sealed; the caller saves."""
+    account.keep_tokens(
+        access=tokens.access_token,
+        refresh=tokens.refresh_token,
+        expires_at=tokens.access_expires_at,
+        cloud_user_id=tokens.user_id,
+    )
+
+
+def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = None) -> int:
+    """Ask for a check of these hubs as soon as possible; return how many. Safe to repeat."""
+    now = now or timezone.now()
+    asked = [node for node in nodes if node.gone_at is None and node.account.is_linked]
+    with transaction.atomic():
+        for node in asked:
+            node.touch(now, check_asked_at=now, next_check_at=now)
+        if asked:
+            audit.record(
+                actor,
+                "check.asked",
+                f"A check for new firmware was asked for: {_names(asked)}.",
+                household=asked[0].account.household,
+                node=asked[0] if len(asked) == 1 else None,
+                at=now,
+                detail={"hubs": len(asked)},
+            )
+            wake_chores()
+    return len(asked)
+
+
+def keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> bool:
+    """Write one page of an account's hubs; True when there is another page to read.
+
+    The place in the list is kept with the account, so that a reading that was cut off goes on.
+    After the last page the hubs that were not listed are gone. Safe to repeat.
+    """
+    if not account.sync_cursor or account.sync_started_at is None:
+        account.sync_started_at = now
+    ids = [hub.node_id[:128] for hub in page.nodes]
+    known = {
+        node.node_id: node
+        for node in account.nodes.filter(node_id__in=ids).select_related("account__household")
+    }
+    with transaction.atomic():
+        fresh = []
+        for hub in page.nodes:
+            node = known.get(hub.node_id[:128])
+            if node is None:
+                node = Node(account=account, node_id=hub.node_id[:128], next_check_at=now)
+                _set(node, _facts(hub))
+                node.save()
+                known[node.node_id] = node
+                fresh.append(node)
+            else:
+                _keep_changes(node, hub, now)
+            if hub.config is not None:
+                hear_version(node, clip(hub.config.fw_version, 64), now)
+        account.nodes.filter(node_id__in=ids).update(heard_at=now)
+        _record_hubs(account, fresh, "hub.found", "found", now)
+        is_more = bool(page.next_id) and page.next_id != account.sync_cursor
+        account.skipped_hubs = (account.skipped_hubs if account.sync_cursor else 0) + page.skipped
+        account.sync_cursor = page.next_id if is_more else ""
+        if not is_more:
+            _end_reading(account, now, is_whole=not (page.next_id or account.skipped_hubs))
+        account.save(
+            update_fields=[
+                "sync_cursor",
+                "sync_started_at",
+                "skipped_hubs",
+                "synced_at",
+                "next_sync_at",
+            ]
+        )
+    account.answered(now)
+    return is_more
+
+
+def _end_reading(account: CloudAccount, now: datetime, *, is_whole: bool) -> None:
+    present = account.nodes.filter(gone_at__isnull=True)
+    if is_whole:
+        left = list(
+            present.exclude(heard_at__gte=account.sync_started_at).select_related("account")
+        )
+        for node in left:
+            node.touch(now, gone_at=now)
+        _record_hubs(account, left, "hub.left", "gone", now)
+    account.synced_at = now
+    account.next_sync_at = now + (SYNC_EVERY + SYNC_PER_HUB * present.count()) * _jitter()
+
+
+def _record_hubs(
+    account: CloudAccount, nodes: list[Node], action: str, words: str, now: datetime
+) -> None:
+    if not nodes:
+        return
+    audit.record(
+        Actor.worker(),
+        action,
+        f"{len(nodes)} hub{'s' if len(nodes) > 1 else ''} {words} at "
+        f"{account.cloud_host}: {_names(nodes)}.",
+        household=account.household,
+        node=nodes[0] if len(nodes) == 1 else None,
+        at=now,
+        detail={"account_id": account.pk, "hubs": len(nodes)},
+    )
+
+
+def _keep_changes(node: Node, hub: NodeDetails, now: datetime) -> None:
+    facts = _facts(hub)
+    if node.gone_at is not None:
+        facts["gone_at"] = None
+        facts["next_check_at"] = now
+    changed = {name: value for name, value in facts.items() if getattr(node, name) != value}
+    if changed.keys() <= {"runtime_minutes", "rssi_dbm"}:
+        if changed:  # these move all the time and are no news on a list
+            Node.objects.filter(pk=node.pk).update(**changed)
+        return
+    node.touch(now, **changed)
+
+
+def _facts(hub: NodeDetails) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "role": clip(hub.role, 16),
+        "is_online": hub.connectivity.is_connected,
+        "online_changed_at": hub.connectivity.changed_at,
+    }
+    if hub.config is not None:
+        facts["name"] = clip(hub.config.name, 200)
+        facts["model"] = clip(hub.config.model or hub.config.type, 120)
+        facts["serial"] = clip(hub.config.serial, 64)
+    if hub.facts is not None:
+        facts["name"] = clip(hub.facts.name, 200) or facts.get("name", "")
+        facts["serial"] = clip(hub.facts.serial, 64) or facts.get("serial", "")
+        facts["repellent"] = hub.facts.repellent.value.replace("unknown", "")
+        facts["is_on"] = hub.facts.is_on
+        facts["refill_life_percent"] = hub.facts.refill_life_percent
+        facts["has_cartridge"] = hub.facts.has_cartridge
+        facts["runtime_minutes"] = _bounded(hub.facts.runtime_minutes, 0, 2**31 - 1)
+        facts["error_bits"] = _bounded(hub.facts.error_bits, 0, 2**31 - 1) or 0
+        facts["rssi_dbm"] = _bounded(hub.facts.rssi_dbm, -1000, 1000)
+    return facts
+
+
+def keep_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
+    """Write what a check found. The same offer again changes nothing but its time."""
+    heard = replace(
+        heard,
+        fw_version=clip(heard.fw_version, 64),
+        description=clip(heard.description, 4000),
+        md5=clip(heard.md5, 64),
+    )
+    with transaction.atomic():
+        current = node.offers.filter(ended_at__isnull=True).first()
+        same = current is not None and heard.is_available and _is_same(current, heard)
+        if same and current is not None:
+            current.last_seen_at = now
+            current.description = heard.description
+            current.has_link = bool(heard.url)
+            current.save(update_fields=["last_seen_at", "description", "has_link"])
+        else:
+            if current is not None:
+                _end_offer(node, current, heard, now)
+            if heard.is_available:
+                _open_offer(node, heard, now)
+        times = {
+            "checked_at": now,
+            "next_check_at": now + CHECK_EVERY * _jitter(),
+            "check_asked_at": None,
+            "check_trouble": "",
+            "check_trouble_text": "",
+        }
+        is_quiet = (same or (current is None and not heard.is_available)) and not (
+            node.is_being_checked or node.check_trouble
+        )
+        if is_quiet:
+            Node.objects.filter(pk=node.pk).update(**times)
+        else:
+            node.touch(now, **times)
+
+
+def _is_same(offer: Offer, heard: FirmwareOffer) -> bool:
+    return (offer.ota_job_id, offer.fw_version, offer.size_bytes, offer.md5) == (
+        heard.ota_job_id,
+        heard.fw_version,
+        heard.size_bytes,
+        heard.md5,
+    )
+
+
+def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
+    offer = Offer.objects.create(
+        node=node,
+        ota_job_id=heard.ota_job_id,
+        fw_version=heard.fw_version,
+        description=heard.description,
+        size_bytes=heard.size_bytes,
+        md5=heard.md5,
+        has_link=bool(heard.url),
+        first_seen_at=now,
+        last_seen_at=now,
+    )
+    audit.record(
+        Actor.worker(),
+        "offer.seen",
+        f"{node} is offered {offer.fw_version}; it runs {node.fw_version or 'an unknown version'}.",
+        node=node,
+        at=now,
+        detail={
+            "ota_job_id": offer.ota_job_id,
+            "fw_version": offer.fw_version,
+            "size_bytes": offer.size_bytes,
+            "md5": offer.md5,
+        },
+    )
+
+
+def _end_offer(node: Node, offer: Offer, heard: FirmwareOffer, now: datetime) -> None:
+    if offer.fw_version == node.fw_version:
+        reason, words = OfferEnd.INSTALLED, f"{node} runs {offer.fw_version}; its offer is over."
+    elif heard.is_available:
+        reason = OfferEnd.SWAPPED
+        words = f"The offer for {node} changed from {offer.fw_version} to {heard.fw_version}."
+    else:
+        reason, words = OfferEnd.WITHDRAWN, f"The offer of {offer.fw_version} for {node} is gone."
+    offer.ended_at, offer.end_reason = now, reason
+    offer.save(update_fields=["ended_at", "end_reason"])
+    audit.record(
+        Actor.worker(),
+        f"offer.{reason.value}",
+        words,
+        node=node,
+        at=now,
+        detail={"ota_job_id": offer.ota_job_id, "fw_version": offer.fw_version},
+    )
+
+
+def check_failed(node: Node, problem: CloudError, now: datetime) -> None:
+    """Write that a check brought no answer, and when it is tried again.
+
+    Trouble of the whole account rests the account; trouble of one hub leaves the others alone.
+    """
+    rests = account_failed(node.account, problem, now)
+    pause = CHECK_AGAIN
+    if rests:
+        pause = timedelta(seconds=5)  # the account's own pause counts
+    elif isinstance(problem, Busy):
+        pause = timedelta(seconds=problem.retry_after_s or 60)
+    elif isinstance(problem, AnswerLost | ServerTrouble):
+        pause = timedelta(minutes=5)
+    node.touch(
+        now,
+        next_check_at=now + pause * _jitter(),
+        check_asked_at=None,
+        check_trouble=trouble_code(problem),
+        check_trouble_text=str(problem)[:300],
+    )
+
+
+def account_failed(account: CloudAccount, problem: CloudError, now: datetime) -> bool:
+    """Note what the failure means for the whole account; True when it is now left alone.
+
+    A reply that only concerns one hub (its garbage, its refusal, its congestion) never does.
+    """
+    if isinstance(problem, SignInAgain):
+        sign_out(account, problem, now)
+        return True
+    is_account_wide = isinstance(
+        problem, ServerTrouble | Unreachable | AnswerLost | NotTrusted
+    ) or (isinstance(problem, Busy) and problem.status == 429)
+    if is_account_wide:
+        wait_s = problem.retry_after_s if isinstance(problem, TryLater) else None
+        account.rest(now, trouble=trouble_code(problem), text=str(problem), wait_s=wait_s)
+    return is_account_wide
+
+
+def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
+    """Record that the cloud no longer accepts the session: a person has to sign in again."""
+    with transaction.atomic():
+        linked = CloudAccount.objects.filter(pk=account.pk, state=AccountState.LINKED)
+        if not linked.update(
+            state=AccountState.SIGNED_OUT,
+            trouble=trouble_code(problem),
+            trouble_text=str(problem)[:300],
+        ):
+            return
+        account.state = AccountState.SIGNED_OUT
+        account.nodes.filter(gone_at__isnull=True).touch_all(now)
+        audit.record(
+            Actor.worker(),
+            "account.signed_out",
+            f"The cloud at {account.cloud_host} asks to sign in again.",
+            household=account.household,
+            outcome=Outcome.FAILED,
+            at=now,
+            detail={"account_id": account.pk, "code": problem.code, "status": problem.status},
+        )
+
+
+def trouble_code(problem: CloudError) -> str:
+    """Return the short code under which a failure is explained to people."""
+    if isinstance(problem, Busy):
+        return "too_many" if problem.status == 429 else "busy"
+    if isinstance(problem, SignInAgain):
+        return "wrong_password" if problem.code == 101009 else "signed_out"
+    kinds: tuple[tuple[type[CloudError], str], ...] = (
+        (ServerTrouble, "server_trouble"),
+        (Unreachable, "unreachable"),
+        (AnswerLost, "answer_lost"),
+        (AnswerUnreadable, "unreadable"),
+        (NotTrusted, "not_trusted"),
+        (NotYourHub, "not_mine"),
+        (OurBug, "our_bug"),
+    )
+    for kind, code in kinds:
+        if isinstance(problem, kind):
+            return code
+    return "image_not_found" if problem.code == 104015 else "refused"
+
+
+def clip(text: str, length: int) -> str:
+    """Return the text cut to a column's length, without NULs, which PostgreSQL refuses."""
+    return text.replace("\0", "")[:length]
+
+
+def _bounded(value: int | None, low: int, high: int) -> int | None:
+    return None if value is None else max(low, min(high, value))
+
+
+def _set(node: Node, facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        setattr(node, name, value)
+
+
+def _names(nodes: list[Node]) -> str:
+    shown = ", ".join(str(node) for node in nodes[:5])
+    return shown if len(nodes) <= 5 else f"{shown} and {len(nodes) - 5} more"
+
+
+def _jitter() -> float:
+    return random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,224 @@
+"""What the queue runs: two loops that look into the tables for what is due.
+
+A task carries nothing but its name: one that is lost, late or comes twice does no harm, and a
+changed secret key drops no intent.
+"""
+
+from collections.abc import Hashable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from django_q.models import Schedule
+
+from devices.cloud.errors import CloudError
+from devices.cloud.types import FirmwareOffer, NodesPage
+from devices.follow import ask, heard, settle
+from devices.loop import Loop, Talk
+from devices.models import CloudAccount, Node, OtaJob, StaleJob, State
+from devices.push import (
+    PushTooLate,
+    expire,
+    look_before_push,
+    look_failed,
+    prepared,
+    push_answered,
+    push_failed,
+    send,
+)
+from devices.sync import account_failed, check_failed, keep_offer, keep_page
+from devices.timing import seconds, timings
+from devices.wake import CHORES, INSTALLS, wake_chores, wake_installs
+
+SCHEDULES = {"installs": INSTALLS, "chores": CHORES}
+DUE_AT_ONCE = 64
+HUBS_PER_PAGE = 100
+
+
+def wake_all() -> None:
+    """Ask for both loops now."""
+    wake_installs()
+    wake_chores()
+
+
+def keep_schedules() -> None:
+    """Make sure that both loops are asked for every minute, whoever asks or forgets to."""
+    for name, function in SCHEDULES.items():
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={"func": function, "schedule_type": Schedule.MINUTES, "minutes": 1},
+        )
+
+
+def installs_loop() -> None:
+    """Push what was confirmed and follow what was sent, until nothing is under way."""
+    if Loop("installs", find_installs, installs_are_idle).run():
+        wake_installs()
+
+
+def chores_loop() -> None:
+    """Read the accounts that are due and check the hubs that are due."""
+    if Loop("chores", find_chores, chores_are_idle).run():
+        wake_chores()
+
+
+def installs_are_idle(now: datetime) -> bool:
+    """Is no install under way or due soon?"""
+    return not OtaJob.objects.filter(next_poll_at__lte=now + timedelta(seconds=15)).exists()
+
+
+def chores_are_idle(now: datetime) -> bool:
+    """Is nothing due within the next seconds?"""
+    soon = now + timedelta(seconds=2)
+    return not (
+        CloudAccount.objects.due_for_sync(soon).exists()
+        or Node.objects.due_for_check(soon).exists()
+    )
+
+
+def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
+    """Yield what to say about each job that is due; those that cannot be asked are only timed."""
+    for job in OtaJob.objects.due(now)[:DUE_AT_ONCE]:
+        if ("job", job.pk) in busy:
+            continue
+        account = job.node.account
+        if not account.is_linked or account.is_resting(now):
+            _wait_unasked(job, now)
+        elif job.state == State.REQUESTED:
+            yield Talk(
+                key=("job", job.pk),
+                account=account,
+                say=partial(_look, job=job),
+                write=partial(_looked, job),
+                failed=partial(_look_failed, job),
+            )
+        else:
+            yield Talk(
+                key=("job", job.pk),
+                account=account,
+                say=partial(_ask, job=job),
+                write=partial(_heard, job),
+                failed=partial(_never, job),
+            )
+
+
+def _wait_unasked(job: OtaJob, now: datetime) -> None:
+    """Let time pass for a job whose account cannot be asked: it expires or is given up in time."""
+    try:
+        if job.state == State.REQUESTED and now >= job.expires_at:
+            expire(job, now)
+            return
+        settle(job, now)
+        if job.is_listening and job.next_poll_at is not None and job.next_poll_at <= now:
+            pause = timings().poll_s
+            OtaJob.objects.filter(pk=job.pk, state=job.state).update(
+                next_poll_at=now + seconds(pause)
+            )
+    except StaleJob:
+        return
+
+
+def _look(client: Any, *, job: OtaJob) -> Any:
+    return look_before_push(client, job)
+
+
+def _looked(job: OtaJob, look: Any, now: datetime) -> Talk | None:
+    # from here the claim is ours alone; the deadline is on this process' own clock
+    by = monotonic() + timings().push_by_s
+    if not prepared(job, look, now):
+        return None
+    return Talk(
+        key=("job", job.pk),
+        account=job.node.account,
+        say=partial(_send, job=job, by=by),
+        write=partial(_sent, job),
+        failed=partial(push_failed, job),
+    )
+
+
+def _look_failed(job: OtaJob, problem: CloudError, now: datetime) -> None:
+    if now >= job.expires_at:
+        job.trouble_text = str(problem)[:300]
+        expire(job, now)
+    else:
+        look_failed(job, problem, now)
+
+
+def _send(client: Any, *, job: OtaJob, by: float) -> str | PushTooLate:
+    try:
+        return send(client, job, by)
+    except PushTooLate as late:
+        return late
+
+
+def _sent(job: OtaJob, answer: str | PushTooLate, now: datetime) -> None:
+    if isinstance(answer, PushTooLate):
+        push_failed(job, answer, now)
+    else:
+        push_answered(job, answer, now)
+
+
+def _ask(client: Any, *, job: OtaJob) -> Any:
+    return ask(client, job)
+
+
+def _heard(job: OtaJob, news: Any, now: datetime) -> None:
+    heard(job, news, now)
+
+
+def _never(job: OtaJob, problem: CloudError, now: datetime) -> None:
+    raise AssertionError(f"ask() returns errors, it never raises them: job {job.pk}") from problem
+
+
+def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
+    """Yield the checks a person waits for, the accounts to be read, then the daily checks."""
+    for account in CloudAccount.objects.due_for_sync(now).select_related("household")[:DUE_AT_ONCE]:
+        if ("account", account.pk) not in busy:
+            yield _reading(account)
+    due = Node.objects.due_for_check(now).select_related("account__household")
+    for node in due[:DUE_AT_ONCE]:
+        if ("node", node.pk) not in busy:
+            yield Talk(
+                key=("node", node.pk),
+                account=node.account,
+                say=partial(_check, node_id=node.node_id),
+                write=partial(_keep_offer, node),
+                failed=partial(check_failed, node),
+            )
+
+
+def _reading(account: CloudAccount) -> Talk:
+    return Talk(
+        key=("account", account.pk),
+        account=account,
+        say=partial(_read_page, start_id=account.sync_cursor),
+        write=partial(_keep_page, account),
+        failed=partial(_read_failed, account),
+    )
+
+
+def _read_page(client: Any, *, start_id: str) -> NodesPage:
+    page: NodesPage = client.nodes(start_id, num_records=HUBS_PER_PAGE)
+    return page
+
+
+def _keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> Talk | None:
+    return _reading(account) if keep_page(account, page, now) else None
+
+
+def _read_failed(account: CloudAccount, problem: CloudError, now: datetime) -> None:
+    account.sync_cursor = ""  # a place in the list may be what the cloud does not like
+    account.save(update_fields=["sync_cursor"])
+    if not account_failed(account, problem, now):
+        account.rest(now, trouble="unreadable", text=str(problem))
+
+
+def _check(client: Any, *, node_id: str) -> FirmwareOffer:
+    offer: FirmwareOffer = client.check_firmware_update(node_id)
+    return offer
+
+
+def _keep_offer(node: Node, offer: FirmwareOffer, now: datetime) -> None:
+    keep_offer(node, offer, now)
+    node.account.answered(now)

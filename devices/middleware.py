@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import TypedDict
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -20,7 +21,15 @@ class RequestContext:
         return response
 
 
-def origin(request: HttpRequest) -> dict[str, str]:
+class Origin(TypedDict):
+    """Where a request came from, as an Actor keeps it."""
+
+    address: str
+    browser: str
+    request_id: str
+
+
+def origin(request: HttpRequest) -> Origin:
     """Return address, browser and request id, as an Actor keeps them.
 
     Behind a proxy the address is the one the proxy added last: anything before it is hearsay.

@@ -93,7 +93,7 @@ def _claimed(job: OtaJob, state: State, now: datetime, limits: Timings) -> Move 
     is_time_up = _is_up(since, now, limits.verify_s) and not _is_up(
         job.version_seen_at, now, limits.poll_s * 3
     )
-    if not is_time_up or job.is_online is False:
+    if not is_time_up or job.is_online is False or (is_success and is_agreed):
         return None
     if not is_success:
         words = f"{job.hub_name} reports {job.to_version}, but the cloud never said it finished."

@@ -1,0 +1,145 @@
+"""The import table: arrows only point down."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "devices"
+
+# Layer of each module; a module may import from lower layers and, where listed, beside itself.
+LAYERS: dict[str, int] = {
+    "cloud": 0,
+    "simcloud": 0,
+    "models": 1,
+    "policies": 2,
+    "hubwords": 2,
+    "catalogue": 2,
+    "troubles": 2,
+    "explain": 2,
+    "timing": 2,
+    "confirm": 2,
+    "welcome": 2,
+    "wake": 2,
+    "sync": 3,
+    "installs": 3,
+    "push": 3,
+    "follow": 3,
+    "verdict": 3,
+    "loop": 4,
+    "tasks": 4,
+    "forms": 4,
+    "middleware": 4,
+    "signals": 4,
+    "logs": 4,
+    "adapter": 4,
+    "context": 5,
+    "launch": 5,
+    "terminal": 5,
+    "templatetags": 5,
+    "views": 5,
+    "management": 5,
+    "migrations": 5,
+    "apps": 5,
+    "urls": 5,
+}
+# Inside a layer the arrows have a direction too.
+BESIDE = {
+    "explain": {"catalogue", "hubwords", "troubles"},
+    "catalogue": {"hubwords"},
+    "troubles": {"catalogue", "hubwords"},
+    "installs": {"sync"},
+    "push": {"sync"},
+    "verdict": set(),
+    "follow": {"installs", "push", "sync", "verdict"},
+    "tasks": {"loop"},
+    "signals": {"middleware", "tasks"},
+    "views": {"context", "templatetags"},
+    "management": {"launch", "terminal"},
+    "urls": {"views"},
+    "apps": {"signals"},
+}
+# Layers that talk to the outside know nothing of Django or of each other.
+ALONE = {"cloud": {"requests", "urllib3"}, "simcloud": set()}
+BOUND = {
+    "audit": {"household"},  # for types only
+    "household": set(),
+    "beat": set(),
+    "account": {"household"},
+    "node": {"account", "ota"},  # ota only inside functions and for types
+    "ota": {"audit", "household", "node"},
+    "report": {"ota"},
+    "version": {"audit", "node", "ota"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def parts(path: Path) -> tuple[str, ...]:
+    return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+def area(path: Path) -> str:
+    return parts(path)[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: "/".join(parts(path)))
+def test_arrows_only_point_down(path: Path) -> None:
+    mine = area(path)
+    if mine == "__init__":
+        return
+    assert mine in LAYERS, f"{mine} has no place in the table"
+    for name in imported(path):
+        if not name.startswith("devices."):
+            continue
+        theirs = name.split(".")[1]
+        if theirs == mine or theirs not in LAYERS:
+            continue
+        allowed = LAYERS[theirs] < LAYERS[mine] or theirs in BESIDE.get(mine, set())
+        assert allowed, f"{mine} must not import {theirs}"
+
+
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_the_cloud_and_its_pretender_stand_alone(name: str) -> None:
+    for path in (PACKAGE / name).rglob("*.py"):
+        for module in imported(path):
+            top = module.split(".")[0]
+            if top == "devices":
+                assert module.split(".")[1:2] in ([], [name]), f"{path} imports {module}"
+            assert top not in {"django", "thermacell_web"}, f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("name", sorted(BOUND))
+def test_models_know_only_what_they_rest_on(name: str) -> None:
+    for module in imported(PACKAGE / "models" / f"{name}.py"):
+        if module.startswith("devices.models."):
+            theirs = module.split(".")[2]
+            assert theirs in BOUND[name] | {name} or theirs not in BOUND, module
+
+
+def test_pages_do_not_build_clients() -> None:
+    """Only the loop and linking talk to a cloud."""
+    makers = {
+        area(path)
+        for path in modules()
+        if "devices.cloud.client" in imported(path) and area(path) != "cloud"
+    }
+    assert makers <= {"loop", "sync", "push", "follow"}

@@ -1,0 +1,329 @@
+"""No sequence of events leaves the table, rounds up to success, or ends without a verdict."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from devices.cloud.errors import AnswerLost, CloudError, ServerTrouble
+from devices.cloud.types import Connectivity, NodeConfig, OtaStatus, OtaWord
+from devices.follow import Heard, heard
+from devices.models import (
+    LIVE,
+    TRANSITIONS,
+    VERDICTS,
+    AuditEvent,
+    CloudAccount,
+    OtaJob,
+    State,
+)
+from devices.timing import Timings
+from tests.factories import make_account, make_job, make_node
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 6, 1, 20, 0, tzinfo=UTC)
+LIMITS = Timings()
+
+WORDS = {
+    "triggered": OtaWord.TRIGGERED,
+    "started": OtaWord.STARTED,
+    "in-progress": OtaWord.IN_PROGRESS,
+    "in_progress": OtaWord.IN_PROGRESS,
+    "delayed": OtaWord.DELAYED,
+    "success": OtaWord.SUCCESS,
+    "completed": OtaWord.SUCCESS,
+    "rejected": OtaWord.REJECTED,
+    "failed": OtaWord.FAILED,
+    "pondering": OtaWord.UNKNOWN,
+}
+INFOS = [
+    "",
+    "Starting OTA Upgrade (HTTPS attempt 1/3)",
+    "Downloading Firmware Image",
+    "Downloaded 40% Firmware Image",
+    "Rebooting into new firmware (after 1 HTTPS attempt)",
+    "OTA Upgrade finished and verified successfully",
+    "OTA Attempt 1/3 failed: Complete data was not received",
+    "OTA download window lapsed.",
+    "Firmware rolled back",
+    "Not within download window.",
+]
+
+
+def status(word: str, info: str = "", stamp: int = 1) -> OtaStatus:
+    return OtaStatus(
+        word=word,
+        state=WORDS[word],
+        info=info,
+        at=None,
+        raw_timestamp=str(stamp),
+        source="NODE",
+        verbatim="{}",
+    )
+
+
+def config(version: str) -> NodeConfig:
+    return NodeConfig(
+        node_id="n",
+        name="Hub",
+        fw_version=version,
+        model="thermacell-hub",
+        type="",
+        project_name="",
+        platform="",
+        serial="",
+        device_names=(),
+        has_ota_service=False,
+    )
+
+
+def online(is_connected: bool | None, stamp: int = 1) -> Connectivity:
+    return Connectivity(is_connected=is_connected, changed_at=None, raw_timestamp=str(stamp))
+
+
+def running(**fields: object) -> OtaJob:
+    node = make_node(make_account(answered_at=START), fw_version="5.3.2")
+    return make_job(node, state=State.RUNNING, now=START, **fields)
+
+
+class Story:
+    """Feeds one job with what the cloud says, a poll apart."""
+
+    def __init__(self, job: OtaJob) -> None:
+        self.job, self.now = job, START
+
+    def hears(
+        self,
+        word: OtaStatus | CloudError | None,
+        version: str = "5.3.2",
+        is_online: bool | None = True,
+        *,
+        stamp: int = 1,
+        times: int = 1,
+        apart_s: float = LIMITS.poll_s,
+    ) -> State:
+        for _ in range(times):
+            self.now += timedelta(seconds=apart_s)
+            if self.job.is_listening:
+                heard(self.job, Heard(word, online(is_online, stamp), config(version)), self.now)
+        return State(self.job.state)
+
+    @property
+    def end(self) -> tuple[str, str]:
+        self.job.refresh_from_db()
+        return self.job.state, self.job.outcome
+
+
+def test_the_happy_path_needs_all_three_witnesses() -> None:
+    story = Story(running())
+    assert story.hears(status("in-progress", "Downloading Firmware Image")) == State.RUNNING
+    done = status("success", "OTA Upgrade finished and verified successfully", 2)
+    assert story.hears(done, "5.3.2") == State.VERIFYING
+    assert story.hears(done, "5.3.3", is_online=False) == State.VERIFYING
+    assert story.hears(done, "5.3.3", stamp=9) == State.VERIFIED
+    job = story.job
+    assert None not in (job.success_at, job.version_agreed_at, job.back_online_at)
+    assert [report.word for report in job.reports.all()] == ["in-progress", "success"]
+
+
+def test_success_with_the_old_version_is_never_rounded_up() -> None:
+    story = Story(running())
+    story.hears(status("success"), "5.3.2", times=int(LIMITS.verify_s / LIMITS.poll_s) + 2)
+    assert story.end == (State.UNVERIFIED, "claimed_success_same_version")
+
+
+def test_a_third_version_is_named() -> None:
+    story = Story(running())
+    story.hears(status("success"), "4.0.0", times=60)
+    assert story.end == (State.UNVERIFIED, "claimed_success_other_version")
+
+
+def test_a_version_without_the_clouds_word_is_named() -> None:
+    story = Story(running())
+    story.hears(status("in-progress"), "5.3.3", times=60)
+    assert story.end == (State.UNVERIFIED, "version_without_success")
+
+
+def test_failed_attempts_are_watched_through() -> None:
+    story = Story(running())
+    first = status("failed", "OTA Attempt 1/3 failed: Complete data was not received", 2)
+    assert story.hears(first) == State.RETRYING
+    again = status("in-progress", "Starting OTA Upgrade (HTTPS attempt 2/3)", 3)
+    assert story.hears(again) == State.RUNNING
+    assert story.hears(status("success", "", 4), "5.3.3") == State.VERIFIED
+    assert story.job.failed_attempts == 1
+
+
+def test_a_hub_that_stays_failed_ends_failed_after_its_own_retries() -> None:
+    story = Story(running())
+    last = status("failed", "OTA Attempt 3/3 failed: Complete data was not received", 2)
+    story.hears(last, times=50)
+    assert story.job.state == State.RETRYING  # its next fetch is five minutes away
+    story.hears(last, times=60)
+    assert story.end == (State.FAILED, "attempts_failed")
+
+
+def test_a_final_failure_ends_at_once() -> None:
+    story = Story(running())
+    story.hears(status("failed", "OTA download window lapsed."))
+    assert story.end == (State.FAILED, "window_lapsed")
+
+
+def test_rolled_back_is_named() -> None:
+    story = Story(running())
+    story.hears(status("rejected", "Firmware rolled back"))
+    assert story.end == (State.REJECTED, "rolled_back")
+
+
+def test_rejected_with_the_new_version_is_a_disagreement() -> None:
+    story = Story(running())
+    story.hears(status("rejected", ""), "5.3.3")
+    assert story.end == (State.UNVERIFIED, "version_despite_rejected")
+
+
+def test_silence_ends_in_lost_which_a_late_word_resolves() -> None:
+    story = Story(running())
+    story.hears(status("in-progress", "Downloading Firmware Image"), times=160)
+    assert story.end == (State.LOST, "stuck")
+    assert story.job.is_listening
+    story.hears(status("success", "", 3), "5.3.3")
+    assert story.end == (State.VERIFIED, "verified_late")
+
+
+def test_lost_stops_listening_some_day() -> None:
+    story = Story(running())
+    story.hears(status("started"), times=160)
+    assert story.end == (State.LOST, "silent")
+    story.hears(status("started"), times=3, apart_s=LIMITS.listen_s)
+    assert not story.job.is_listening
+
+
+def test_a_hub_that_left_is_said_to_have_left() -> None:
+    story = Story(running())
+    story.hears(status("in-progress", "Downloading Firmware Image"), is_online=False, times=160)
+    assert story.end == (State.LOST, "went_offline")
+
+
+def test_a_machine_that_slept_does_not_take_its_sleep_for_the_hubs_silence() -> None:
+    story = Story(running())
+    story.hears(status("in-progress"), times=3)
+    story.hears(status("in-progress"), apart_s=8 * 3600)
+    assert story.job.state == State.RUNNING
+    assert story.hears(status("success", "", 5), "5.3.3") == State.VERIFIED
+
+
+def test_a_cloud_that_is_down_is_not_the_hubs_silence_but_ends_some_day() -> None:
+    story = Story(running())
+    down = ServerTrouble("The cloud has trouble.", was_sent=True, status=500)
+    story.hears(down, times=300)
+    assert story.job.state == State.RUNNING
+    story.hears(down, apart_s=LIMITS.unanswered_s)
+    assert story.end == (State.LOST, "no_answer_from_cloud")
+
+
+def test_an_unknown_word_is_kept_and_changes_nothing() -> None:
+    story = Story(running())
+    assert story.hears(status("pondering", "Consulting the moon")) == State.RUNNING
+    report = story.job.reports.get()
+    assert (report.word, report.meaning, report.info) == (
+        "pondering",
+        "unknown",
+        "Consulting the moon",
+    )
+    assert story.job.cloud_word == ""
+
+
+@pytest.mark.parametrize("word", ["failed", "rejected", "success"])
+def test_what_the_cloud_said_before_the_push_is_not_about_this_attempt(word: str) -> None:
+    job = running(baseline_word=word, baseline_timestamp="1", baseline_info="old")
+    story = Story(job)
+    assert story.hears(status(word, "old", 1), times=3) == State.RUNNING
+    assert [report.is_before_push for report in job.reports.all()] == [True]
+    assert story.hears(status("in-progress", "", 2)) == State.RUNNING
+    assert story.hears(status("success", "", 3), "5.3.3") == State.VERIFIED
+
+
+def test_the_same_word_again_is_one_report_heard_many_times() -> None:
+    story = Story(running())
+    story.hears(status("in-progress", "Downloading Firmware Image"), times=5)
+    report = story.job.reports.get()
+    assert report.times_heard == 5
+
+
+def test_an_unknown_push_is_given_back_only_when_the_cloud_says_nothing_was_sent() -> None:
+    node = make_node(make_account(answered_at=START))
+    story = Story(make_job(node, state=State.PUSHING, now=START, push_unknown=True))
+    assert story.hears(status("triggered"), times=5) == State.PUSHING  # too early to believe
+    assert story.hears(None, times=4) == State.REQUESTED
+    assert story.job.claimed_at is None
+
+
+def test_a_hub_whose_connection_is_not_known_is_not_called_verified() -> None:
+    story = Story(running())
+    story.hears(status("success"), "5.3.3", is_online=None, times=200)
+    assert story.end == (State.UNVERIFIED, "not_seen_online")
+
+
+def test_an_unknown_push_that_arrived_is_never_sent_again() -> None:
+    node = make_node(make_account(answered_at=START))
+    story = Story(make_job(node, state=State.PUSHING, now=START, push_unknown=True))
+    assert story.hears(status("started")) == State.RUNNING
+
+
+answers = st.one_of(
+    st.builds(status, st.sampled_from(sorted(WORDS)), st.sampled_from(INFOS), st.integers(1, 4)),
+    st.just(None),
+    st.just(AnswerLost("No answer came.", was_sent=None)),
+)
+rounds = st.lists(
+    st.tuples(
+        answers,
+        st.sampled_from(["5.3.2", "5.3.3", "4.0.0"]),
+        st.sampled_from([True, False, None]),
+        st.integers(1, 3),
+        st.sampled_from([1, 40]),
+        st.sampled_from([6.0, 6.0, 6.0, 3600.0]),
+    ),
+    max_size=8,
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rounds, st.sampled_from([State.PUSHING, State.RUNNING]))
+def test_no_sequence_of_events_leaves_the_table_or_ends_without_a_verdict(
+    events: list[tuple[OtaStatus | CloudError | None, str, bool | None, int, int, float]],
+    first: State,
+) -> None:
+    node = make_node(make_account(answered_at=START), fw_version="5.3.2")
+    story = Story(make_job(node, state=first, now=START))
+    for word, version, is_online, stamp, times, apart_s in events:
+        CloudAccount.objects.update(resume_at=None)
+        story.hears(word, version, is_online, stamp=stamp, times=times, apart_s=apart_s)
+    # then the cloud says nothing at all for two days
+    story.hears(ServerTrouble("Down.", was_sent=True, status=500), times=4, apart_s=86400 * 1.2)
+    job = story.job
+    job.refresh_from_db()
+    moves = AuditEvent.objects.filter(job_id=job.pk, action__startswith="install.").order_by(
+        "sequence"
+    )
+    path = [
+        (State(event.detail["from_state"]), State(event.detail["to_state"]))
+        for event in moves
+        if "to_state" in event.detail
+    ]
+    assert all(new in TRANSITIONS[old] for old, new in path)
+    assert job.state in VERDICTS | {State.REQUESTED}
+    if job.state == State.REQUESTED:
+        assert job.claimed_at is None
+    if job.state == State.VERIFIED:
+        assert job.version_seen == job.to_version
+        assert job.version_agreed_at is not None
+        assert job.success_at is not None
+        assert job.is_online
+    if job.state not in LIVE:
+        assert job.outcome

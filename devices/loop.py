@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=45)
 BEAT_EVERY_S = 1.0
 TICK_S = 0.25
+READ_TIMEOUT_S = 10.0
 # The task hands over at the first calm moment after SOFT_END_S; after HARD_END_S it starts
-# nothing new, so that the last answer (20 s at most) is written before the queue's time limit.
+# nothing new, so that the last answers (four calls of 20 s) are written within the queue's limit.
 SOFT_END_S = 45.0
 HARD_END_S = 75.0
 THREADS = 16
@@ -127,7 +128,12 @@ class Loop:
         if line is None or line.sealed != account.sealed_refresh_token:
             tokens = tokens_of(account)
             line = _Line(
-                client=self.make_client(account.base_url, tokens=tokens),
+                client=self.make_client(
+                    account.base_url,
+                    tokens=tokens,
+                    read_timeout_s=READ_TIMEOUT_S,
+                    total_timeout_s=2 * READ_TIMEOUT_S,
+                ),
                 sealed=account.sealed_refresh_token,
                 access_token=tokens.access_token if tokens else "",
             )

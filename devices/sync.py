@@ -20,6 +20,8 @@ from devices.cloud.errors import (
     AnswerUnreadable,
     Busy,
     CloudError,
+    HubOffline,
+    NoOtaStatus,
     NotTrusted,
     NotYourHub,
     OurBug,
@@ -475,12 +477,14 @@ def trouble_code(problem: CloudError) -> str:
         (AnswerUnreadable, "unreadable"),
         (NotTrusted, "not_trusted"),
         (NotYourHub, "not_mine"),
+        (HubOffline, "hub_offline"),
+        (NoOtaStatus, "no_status"),
         (OurBug, "our_bug"),
     )
     for kind, code in kinds:
         if isinstance(problem, kind):
             return code
-    return "image_not_found" if problem.code == 104015 else "refused"
+    return {104015: "image_not_found", 105036: "not_for_hub"}.get(problem.code or 0, "refused")
 
 
 def clip(text: str, length: int) -> str:

@@ -137,7 +137,7 @@ Q_CLUSTER = {
     "queue_limit": 3,
     "bulk": 1,
     "poll": 0.25,
-    "timeout": 120,
+    "timeout": 180,
     "retry": 600,
     "max_attempts": 3,
     "ack_failures": True,

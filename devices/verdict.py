@@ -116,6 +116,8 @@ def _working(job: OtaJob, state: State) -> Move | None:
 
 def _silent(job: OtaJob, state: State, limits: Timings) -> Move | None:
     limit_s = limits.delayed_s if job.delayed_since is not None else limits.silence_s
+    if state == State.PUSHING:  # the cloud gets the time to say for certain what was sent
+        limit_s = max(limit_s, 4 * limits.settle_s)
     if job.quiet_s < limit_s:
         return None
     if state == State.PUSHING:

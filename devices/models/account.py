@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from devices.models.household import Household
 
-# A call that fails waits 15 s, then twice as long each time, up to five minutes.
-FIRST_BACK_OFF = timedelta(seconds=15)
+# A call that fails waits 2 s, then twice as long each time, up to five minutes.
+FIRST_BACK_OFF = timedelta(seconds=2)
 LONGEST_BACK_OFF = timedelta(minutes=5)
 # The longest pause a cloud may ask for and get.
 LONGEST_RETRY_AFTER = timedelta(hours=1)

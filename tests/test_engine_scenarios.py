@@ -42,6 +42,7 @@ class Case:
     scenario: str = "happy"
     params: dict[str, Any] = field(default_factory=dict)
     faults: tuple[dict[str, Any], ...] = ()
+    swap: tuple[str, dict[str, Any] | None] | None = None  # what becomes of the offer meanwhile
     pushes: int = 1
     is_account_wide: bool = False  # its trouble rests the whole account, so it has one of its own
 
@@ -90,16 +91,14 @@ _CASES = [
         "offer swapped",
         State.REFUSED,
         "offer_swapped",
-        "offer_swapped",
-        {"after_checks": 0},
+        swap=("PUT", {"fw_version": "6.0.1"}),
         pushes=0,
     ),
     Case(
         "offer withdrawn",
         State.REFUSED,
         "offer_withdrawn",
-        "offer_withdrawn",
-        {"after_checks": 0},
+        swap=("DELETE", None),
         pushes=0,
     ),
     Case("swapped at the last moment", State.REFUSED, "not_current", "offer_swapped", pushes=0),
@@ -211,6 +210,8 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
             offer = node.offer
             assert offer is not None
             cloud.control("PUT", f"/hubs/{index}/scenario", {"name": case.scenario, **case.params})
+            if case.swap is not None:
+                cloud.control(case.swap[0], f"/hubs/{index}/offer", case.swap[1])
             for fault in case.faults:
                 cloud.control("POST", "/faults", {**fault, "node_id": node.node_id})
             installs.request(user=owner, node=node, binding=bind(node, offer), actor=person(owner))

@@ -50,7 +50,7 @@ def hear_version(node: Node, version: str, now: datetime) -> bool:
     with transaction.atomic():
         if before:
             explaining = _explaining_job(node, version, now)
-            cause = _cause(explaining)
+            cause = _cause(node, explaining)
             # another household may have installed it on a shared hub: that stays theirs
             job = explaining if explaining and explaining.node_id == node.pk else None
             audit.record(
@@ -91,12 +91,16 @@ def _explaining_job(node: Node, version: str, now: datetime) -> OtaJob | None:
     )
 
 
-def _cause(job: OtaJob | None) -> VersionCause:
+def _cause(node: Node, job: OtaJob | None) -> VersionCause:
     if job is None:
         return VersionCause.OUTSIDE
     if job.state in LIVE or job.state == State.LOST:
         return VersionCause.INSTALL
-    return VersionCause.LATE if job.state != State.VERIFIED else VersionCause.OUTSIDE
+    if job.state != State.VERIFIED:
+        return VersionCause.LATE
+    # a second account on the same hub hears of it later; heard already, it came again from outside
+    is_known = node.version_changes.filter(to_version=job.to_version, at__gte=job.requested_at)
+    return VersionCause.OUTSIDE if is_known.exists() else VersionCause.INSTALL
 
 
 def _sentence(cause: VersionCause, node: Node, before: str, version: str) -> str:

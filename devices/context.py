@@ -1,10 +1,52 @@
 """What every page shows besides its own subject."""
 
+from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from django.http import HttpRequest
 
+from devices.models import Beat, Membership, User
+from devices.policies import Right, households_for
+
+# The loop that carries out installs leaves a heartbeat every few seconds.
+WORKER_SILENT_AFTER = timedelta(seconds=120)
+
+
+class Page:
+    """The frame of a page. Each value costs its query only where a template asks for it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        user = getattr(request, "user", None)
+        self.user = user if isinstance(user, User) and user.is_authenticated else None
+
+    @cached_property
+    def memberships(self) -> list[Membership]:
+        """The households this person belongs to, with the role in each, by name."""
+        if self.user is None:
+            return []
+        mine = Membership.objects.filter(user=self.user).select_related("household")
+        return list(mine.order_by("household__name", "pk"))
+
+    @cached_property
+    def sees_all(self) -> bool:
+        """Does this person see every household, by a staff role?"""
+        return self.user is not None and households_for(self.user) is None
+
+    @property
+    def has_many_households(self) -> bool:
+        return self.sees_all or len(self.memberships) > 1
+
+    @cached_property
+    def may_review(self) -> bool:
+        """May this person read any part of the audit trail?"""
+        return self.user is not None and households_for(self.user, Right.REVIEW) != []
+
+    @cached_property
+    def is_worker_alive(self) -> bool:
+        return Beat.is_alive("installs", WORKER_SILENT_AFTER)
+
 
 def page(request: HttpRequest) -> dict[str, Any]:
     """Return the values for base.html."""
-    return {}
+    return {"page": Page(request)}

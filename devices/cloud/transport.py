@@ -59,11 +59,13 @@ class Answer:
         return self.body.decode("utf-8", errors="replace")
 
     def json(self) -> object:
-        """Return the parsed body; raises ValueError when it is not JSON."""
+        """Return the parsed body; raises ValueError, without any of the body, when it is no JSON."""
         try:
             return json.loads(self.body.decode("utf-8-sig"), parse_constant=_no_constant)
-        except RecursionError as problem:
-            raise ValueError("nested too deeply") from problem
+        except (ValueError, RecursionError) as problem:
+            # The decoders' own errors hold all that they were given.
+            reason = getattr(problem, "msg", None) or getattr(problem, "reason", "no JSON")
+        raise ValueError(reason)
 
 
 def _no_constant(name: str) -> None:

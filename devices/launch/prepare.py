@@ -1,0 +1,69 @@
+"""What has to be in place before the first process runs: the database, static files, no stale lease."""
+
+import hashlib
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import connection
+from django.db.utils import DatabaseError
+
+from devices.launch import CannotStart
+
+
+def prepare_database() -> None:
+    """Bring the database to this version's tables; raises CannotStart when it does not answer."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as problem:
+        reason = " ".join(str(problem).split())
+        raise CannotStart(
+            f"The database does not answer ({reason}): check DATABASE_URL."
+        ) from problem
+    call_command("migrate", interactive=False, verbosity=0)
+
+
+def free_leases() -> None:
+    """Let the loops start at once after a killed start, where no other cluster can hold a lease.
+
+    SQLite serves this machine alone, and whatever ran on it from this folder has been ended.
+    """
+    from devices.models import Beat
+
+    if connection.vendor == "sqlite":
+        Beat.objects.exclude(holder="").update(holder="", held_until=None)
+
+
+def require_cache() -> None:
+    """Raise CannotStart when a shared cache is configured and does not answer."""
+    if not settings.REDIS_URL:
+        return
+    try:
+        cache.get("start")
+    except Exception as problem:  # redis-py has many; all mean the same here
+        reason = " ".join(str(problem).split())
+        raise CannotStart(f"Redis does not answer ({reason}): check REDIS_URL.") from problem
+
+
+def collect_static() -> bool:
+    """Gather the static files when any has changed since; return whether it was needed."""
+    stamp = Path(settings.DATA_DIR) / "static.stamp"
+    digest = _static_digest()
+    if stamp.exists() and stamp.read_text() == digest and Path(settings.STATIC_ROOT).is_dir():
+        return False
+    stamp.unlink(missing_ok=True)
+    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+    stamp.write_text(digest)
+    return True
+
+
+def _static_digest() -> str:
+    backend = settings.STORAGES["staticfiles"]["BACKEND"]
+    digest = hashlib.sha256(f"{backend} {settings.STATIC_ROOT}".encode())
+    for finder in get_finders():
+        for name, storage in sorted(finder.list([]), key=lambda found: str(found[0])):
+            about = Path(storage.path(name)).stat()
+            digest.update(f"\n{name} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()

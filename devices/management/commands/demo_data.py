@@ -1,0 +1,89 @@
+"""Fill the demo: sample households, people, and their accounts at the simulated cloud."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from devices.cloud.errors import CloudError
+from devices.launch import demo
+from devices.models import Actor, CloudAccount, Household, Membership, OtaJob, StaffRole, User
+from devices.sync import link_account
+
+ACTOR = Actor(name="Demo", role="demo", via="demo")
+
+
+class Command(BaseCommand):
+    help = "Create the demo's people, households and linked accounts. Safe on repeat."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        address = settings.DEFAULT_CLOUD_URL
+        if not CloudAccount(base_url=address).is_simulated:
+            raise CommandError(
+                f"Sample data is for a simulated cloud on this machine, not for {address}."
+            )
+        with transaction.atomic():
+            households = {home.name: _household(home.name) for home in demo.HOMES}
+            for person in demo.RESIDENTS:
+                user = _user(person.email, person.name)
+                Membership.objects.get_or_create(
+                    user=user,
+                    household=households[person.household],
+                    defaults={"role": person.role},
+                )
+            _user(demo.SUPPORT_EMAIL, demo.SUPPORT_NAME, StaffRole.SUPPORT)
+            follow_cloud(address)
+        for home in demo.HOMES:
+            household = households[home.name]
+            if household.accounts.active().filter(email=home.cloud_email).exists():
+                continue
+            try:
+                link_account(
+                    household=household,
+                    base_url=address,
+                    email=home.cloud_email,
+                    password=demo.PASSWORD,
+                    actor=ACTOR,
+                )
+            except CloudError as problem:
+                raise CommandError(f"The simulated cloud refused: {problem}") from problem
+
+
+def _household(name: str) -> Household:
+    household, _ = Household.objects.get_or_create(
+        name=name, defaults={"time_zone": machine_time_zone()}
+    )
+    return household
+
+
+def _user(email: str, name: str, staff_role: str = "") -> User:
+    user = User.objects.filter(email=email).first()
+    if user is None:
+        user = User.objects.create_user(
+            email, demo.PASSWORD, name=name, staff_role=staff_role
+        )
+    return user
+
+
+def follow_cloud(address: str) -> None:
+    """Let the sample accounts follow the simulated cloud when the demo runs on another port."""
+    mails = [home.cloud_email for home in demo.HOMES]
+    for account in CloudAccount.objects.filter(email__in=mails).exclude(base_url=address):
+        if not account.is_simulated:
+            continue
+        account.base_url = address
+        account.save(update_fields=["base_url"])
+        OtaJob.objects.filter(node__account=account).update(cloud_host=account.cloud_host)
+
+
+def machine_time_zone() -> str:
+    """Return this machine's time zone, or one that is not UTC so that local times show."""
+    parts = Path(os.path.realpath("/etc/localtime")).parts
+    name = "/".join(parts[parts.index("zoneinfo") + 1 :]) if "zoneinfo" in parts else ""
+    if not name or name.upper() in {"UTC", "UNIVERSAL", "ZULU"} or name.startswith("Etc/"):
+        return "Europe/Berlin"
+    return name

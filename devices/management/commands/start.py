@@ -1,0 +1,273 @@
+"""Start the product: prepare what it needs, run its processes, stop them all at the end."""
+
+import os
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import connections
+from django.utils import timezone
+
+from devices import wake, welcome
+from devices.launch import CannotStart, demo, prepare, programs
+from devices.launch.leftovers import Lock, sweep
+from devices.launch.ports import read_port, require_free
+from devices.launch.supervisor import ProgramState, Supervisor
+from devices.models import Beat, User
+
+ANSWER_WITHIN_S = 60
+# How long what a killed start left behind may take to stop by itself.
+LEFTOVER_PATIENCE_S = 5
+NAMES = {
+    programs.WEB: "web server",
+    programs.WORKER: "worker",
+    programs.CLOUD: "simulated cloud",
+}
+
+
+class Command(BaseCommand):
+    help = "Prepare and start everything: web server, worker and, with --demo, a simulated cloud."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--demo", action="store_true", help="sample data, simulated cloud")
+        parser.add_argument("--host", help="address to listen on (BIND, else 127.0.0.1)")
+        parser.add_argument("--port", help="port of the web server (PORT, else 8000)")
+        parser.add_argument("--cloud-port", help="demo: the cloud's (CLOUD_PORT, else PORT+1)")
+        parser.add_argument("--data-dir", help="demo: where its data lives (else var/demo)")
+        parser.add_argument(
+            "--stop-with-parent", action="store_true", help="stop when the calling process ends"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            Start(options).run()
+        except CannotStart as problem:
+            sys.exit(str(problem))
+
+
+class Start:
+    """One start, from the first check to the last process."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.parent = os.getppid() if options["stop_with_parent"] else None
+        self.is_demo = bool(options["demo"])
+        self.target = "make demo" if self.is_demo else "make run"
+        self.bind = options["host"] or os.environ.get("BIND") or "127.0.0.1"
+        self.port = read_port(options["port"] or os.environ.get("PORT") or "8000", "PORT")
+        self.cloud_port = 0
+        if self.is_demo:
+            cloud_port = options["cloud_port"] or os.environ.get("CLOUD_PORT")
+            self.cloud_port = read_port(cloud_port or str(self.port + 1), "CLOUD_PORT")
+            if self.cloud_port == self.port:
+                raise CannotStart(f"PORT and CLOUD_PORT must differ; both are {self.port}.")
+            self._enter_demo(Path(options["data_dir"] or settings.BASE_DIR / "var" / "demo"))
+        self.public_url = (
+            settings.PUBLIC_URL if "PUBLIC_URL" in os.environ else f"http://localhost:{self.port}"
+        )
+        self.data_dir = Path(settings.DATA_DIR)
+        self.supervisor = Supervisor(
+            run_folder=self.data_dir / "run",
+            log_folder=self.data_dir / "log",
+            working_folder=settings.BASE_DIR,
+            programs=self._programs(),
+        )
+
+    def _enter_demo(self, data_dir: Path) -> None:
+        """Begin anew in the demo's own environment, unless this is it already."""
+        environment = demo.environment(
+            os.environ,
+            data_dir=data_dir.resolve(),
+            port=self.port,
+            cloud_port=self.cloud_port,
+            example=settings.BASE_DIR / ".env.example",
+        )
+        if environment != dict(os.environ):
+            sys.stdout.flush()
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
+
+    def _programs(self) -> list[programs.Program]:
+        wanted = [programs.web(self.bind, self.port), programs.worker()]
+        if self.is_demo:
+            users = [
+                option
+                for home in demo.HOMES
+                for option in ("--user", f"{home.cloud_email}:{demo.PASSWORD}:{home.hubs}")
+            ]
+            state = self.data_dir / "cloud.json"
+            wanted.append(
+                programs.cloud(self.cloud_port, state, "--speed", str(demo.PACE), *users)
+            )
+        return wanted
+
+    def run(self) -> None:
+        """Start everything, stay until told to stop, and leave nothing behind."""
+        os.umask(0o077)  # what is written from here on is nobody else's to read
+        for folder in (self.supervisor.run_folder, self.supervisor.log_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with Lock(self.supervisor.run_folder / "start.lock") as lock:
+            if not lock.take():
+                self._already_running(lock.holder())
+            lock.note(f"{self.public_url} (process {os.getpid()})")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _interrupt)
+            try:
+                self._start()
+                self._stay()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                self._stop()
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        if sweep(self.supervisor.run_folder, patience_s=LEFTOVER_PATIENCE_S):
+            say("Stopped what an earlier start had left behind.")
+        self._require_ports()
+        prepare.require_cache()
+        prepare.prepare_database()
+        prepare.collect_static()
+        prepare.free_leases()
+        started_at = timezone.now()
+        wake.wake_installs()
+        wake.wake_chores()
+        self.supervisor.start({**os.environ, "PUBLIC_URL": self.public_url})
+        if self.is_demo:
+            self._wait_for(programs.CLOUD, self._cloud_answers)
+            call_command("demo_data", verbosity=0)
+        self._wait_for(programs.WEB, self._web_answers)
+        self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
+        self._announce(time.monotonic() - began)
+        connections.close_all()
+
+    def _require_ports(self) -> None:
+        example = f"{self.target} PORT={{port}}"
+        require_free(self.bind, self.port, name="PORT", example=example)
+        if self.is_demo:
+            example = f"{self.target} PORT={self.port} CLOUD_PORT={{port}}"
+            require_free("127.0.0.1", self.cloud_port, name="CLOUD_PORT", example=example)
+
+    def _cloud_answers(self) -> bool:
+        return programs.answers("127.0.0.1", self.cloud_port, "/apiversions")
+
+    def _web_answers(self) -> bool:
+        return programs.answers(self.bind, self.port, "/healthz")
+
+    def _wait_for(self, name: str, is_there: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while not is_there():
+            state = self.supervisor.states().get(name)
+            gave_up = state is not None and state.state == "FATAL"
+            if not self.supervisor.is_running:
+                self._failed("supervisord ended", "supervisor.err")
+            if gave_up or time.monotonic() > deadline:
+                self._failed(f"The {NAMES[name]} does not start", f"{name}.log")
+            time.sleep(0.1)
+
+    def _failed(self, what: str, log: str) -> NoReturn:
+        last_words = self.supervisor.last_words(log)
+        raise CannotStart(
+            f"{last_words}\n\n{what}; the last it said is above, and all of it in "
+            f"{_short(self.supervisor.log_folder / log)}."
+        )
+
+    def _already_running(self, where: str) -> NoReturn:
+        raise CannotStart(
+            f"Thermacell Web already runs from {_short(self.data_dir)}, at "
+            f"{where or 'an address it has not said yet'}: stop it there first (Ctrl-C); a second "
+            "one beside it needs another data folder and another PORT=."
+        )
+
+    def _announce(self, took_s: float) -> None:
+        lines = ["", f"Thermacell Web is running: {self.public_url}/", ""]
+        if self.is_demo:
+            lines += _sign_ins()
+        elif not User.objects.exists():
+            lines += [
+                "Nobody can sign in yet. This link makes you the owner of the first household;",
+                "it works once, and for a day:",
+                "",
+                f"    {self.public_url}/welcome/{welcome.make_token()}/",
+                "",
+            ]
+        lines += [
+            f"Data and logs are in {_short(self.data_dir)}. Started in {took_s:.1f} s.",
+            "Ctrl-C stops everything.",
+        ]
+        say("\n".join(lines))
+
+    def _stay(self) -> None:
+        """Return when the calling process is gone; say when a program died and came back."""
+        known = self.supervisor.states()
+        while self.parent is None or os.getppid() == self.parent:
+            time.sleep(1)
+            if not self.supervisor.is_running:
+                self._failed("supervisord ended unexpectedly", "supervisor.log")
+            now = self.supervisor.states()
+            for name, state in now.items():
+                self._watch(name, known.get(name), state)
+            known |= {name: state for name, state in now.items() if state.state == "RUNNING"}
+
+    def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
+        if now.state == "FATAL":
+            self.supervisor.start_program(name)
+        elif now.state == "RUNNING" and before is not None and before.pid != now.pid:
+            log = _short(self.supervisor.log_folder / f"{name}.log")
+            say(f"The {NAMES.get(name, name)} had stopped and was started again; see {log}.")
+
+    def _stop(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        was_running = self.supervisor.is_running
+        if was_running:
+            say("\nStopping …")
+        self.supervisor.stop(programs.STOP_WAIT_S)
+        if was_running:
+            say("Everything has stopped.")
+
+
+def say(text: str) -> None:
+    """Print for the person at the terminal, who may have closed it."""
+    with suppress(OSError, ValueError):
+        print(text, flush=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _worker_answers(since: datetime) -> bool:
+    return Beat.objects.filter(beat_at__gte=since).exists()
+
+
+def _sign_ins() -> list[str]:
+    width = max(len(person.email) for person in demo.RESIDENTS)
+    people = [
+        f"    {person.email:<{width}}   {person.role} of {person.household}"
+        for person in demo.RESIDENTS
+    ]
+    return [
+        "A demo: the cloud and its hubs are simulated, nothing real is touched. Sign in as",
+        "",
+        *people,
+        f"    {demo.SUPPORT_EMAIL:<{width}}   support, sees every household",
+        "",
+        f"    password of all of them: {demo.PASSWORD}",
+        "",
+    ]
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,174 @@
+"""How pages say times, spans, sizes and states."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django import template
+from django.template.loader import get_template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six"]
+NUMBERS += ["seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+@register.simple_tag
+@lru_cache(maxsize=64)
+def icon(name: str) -> SafeString:
+    """Return the drawing inline; it says nothing to a screen reader, the word beside it does."""
+    return mark_safe(get_template(f"icons/{name}.svg").render())  # noqa: S308 our own file
+
+
+@register.filter
+def span(value: timedelta | float | None) -> str:
+    """Return a length of time in words, such as "1 min 40 s"; at most two units."""
+    if value is None:
+        return ""
+    seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
+    if seconds < 0:
+        seconds = 0
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 60:
+        return f"{seconds} s"
+    if minutes < 10 and seconds % 60:
+        return f"{minutes} min {seconds % 60} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    if days < 2:
+        return "1 day"
+    return f"{days} days"
+
+
+@register.filter
+def roughly(value: timedelta | None) -> str:
+    """Return a usual length of time, such as "4 minutes": nobody needs its seconds."""
+    if value is None:
+        return ""
+    seconds = value.total_seconds()
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else span(value)
+
+
+def ago_words(at: datetime, now: datetime) -> str:
+    """Return how long ago; from two days on the date says more."""
+    gone = now - at
+    if gone < timedelta(seconds=2):
+        return "just now"
+    return f"{span(gone)} ago" if gone < timedelta(days=2) else day_words(at, now)
+
+
+@register.simple_tag
+def ago(at: datetime | None) -> SafeString | str:
+    """Return "12 s ago" as a time element that the page's script keeps right."""
+    if at is None:
+        return "never"
+    now = timezone.now()
+    is_ticking = now - at < timedelta(days=2)
+    return _time(at, ago_words(at, now), mark_safe(" data-ago") if is_ticking else "")
+
+
+@register.simple_tag
+def elapsed(since: datetime | None) -> SafeString | str:
+    """Return "1 min 40 s" since then, kept right by the page's script."""
+    if since is None:
+        return ""
+    return _time(since, span(timezone.now() - since), mark_safe(" data-elapsed"))
+
+
+def day_words(at: datetime, now: datetime) -> str:
+    """Return the day as people say it: "today", "yesterday", "3 Oct", "3 Oct 2024"."""
+    local, today = timezone.localtime(at), timezone.localtime(now)
+    days = (today.date() - local.date()).days
+    if days == 0:
+        return "today"
+    if days == 1:
+        return "yesterday"
+    if days == -1:
+        return "tomorrow"
+    year = "" if local.year == today.year else f" {local.year}"
+    return f"{local.day} {local:%b}{year}"
+
+
+@register.simple_tag
+def on(at: datetime | None) -> SafeString | str:
+    """Return "today 14:02", or "3 Oct" when it is longer ago."""
+    return _time(at, when_words(at)) if at is not None else ""
+
+
+def when_words(at: datetime) -> str:
+    """Return the day, with the hour while that still matters."""
+    now = timezone.now()
+    day = day_words(at, now)
+    if day in {"today", "yesterday", "tomorrow"}:
+        return f"{day} {timezone.localtime(at):%H:%M}"
+    return day
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString | str:
+    """Return day, hour, minute and second: for history and evidence."""
+    if at is None:
+        return ""
+    local = timezone.localtime(at)
+    return _time(at, f"{local.day} {local:%b %Y, %H:%M:%S}")
+
+
+@register.simple_tag
+def clock(at: datetime | None) -> SafeString | str:
+    """Return hour, minute and second."""
+    return _time(at, f"{timezone.localtime(at):%H:%M:%S}") if at is not None else ""
+
+
+def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
+    local = timezone.localtime(at)
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        at.isoformat(timespec="seconds"),
+        f"{local.day} {local:%B %Y, %H:%M:%S %Z}",
+        mark,
+        words,
+    )
+
+
+@register.filter
+def size(value: int | None) -> str:
+    """Return bytes as "240 KB" or "1.4 MB"; a KB is 1024 bytes, as the hubs' maker counts."""
+    if value is None:
+        return "not given"
+    if value < 1024:
+        return f"{value} bytes"
+    number, unit = value / 1024, "KB"
+    if number >= 1024:
+        number, unit = number / 1024, "MB"
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"
+
+
+@register.filter
+def number(value: int) -> str:
+    """Return a small number as a word, a large one in digits."""
+    return NUMBERS[value] if 0 <= value < len(NUMBERS) else f"{value:,}"
+
+
+@register.filter
+def short_md5(value: str) -> str:
+    """Return the ends of a checksum; the whole one stands in the title."""
+    return f"{value[:8]}…{value[-4:]}" if len(value) > 16 else value
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: Any) -> str:
+    """Return the page's query string with these values changed; None removes one."""
+    values = context["request"].GET.copy()
+    for name, value in changes.items():
+        values.pop(name, None)
+        if value not in (None, ""):
+            values[name] = str(value)
+    return "?" + values.urlencode()

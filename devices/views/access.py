@@ -1,0 +1,172 @@
+"""Who may enter which page: the one place that decides, fetches and refuses.
+
+Someone else's object is 404, a missing right 403 and in the trail. Everything fetched here comes
+with its account and household, and times on the page are the household's from then on.
+"""
+
+from collections.abc import Callable
+from datetime import tzinfo
+from functools import wraps
+from typing import cast
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.http import HttpResponseClientRedirect
+
+from devices.middleware import origin
+from devices.models import (
+    Actor,
+    CloudAccount,
+    Household,
+    Membership,
+    Node,
+    OtaJob,
+    Outcome,
+    User,
+    audit,
+)
+from devices.policies import Right, accounts_for, households_for, jobs_for, may, nodes_for, role_in
+
+View = Callable[..., HttpResponse]
+
+
+def signed_in(view: View) -> View:
+    """Let only people who are signed in through, and show times in their household's zone.
+
+    A fragment of a page whose session is over is answered with a redirect of the whole page.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _to_login(request)
+        with timezone.override(_home_zone(person(request))):
+            return view(request, *args, **values)
+
+    return guarded
+
+
+def person(request: HttpRequest) -> User:
+    """Return who is signed in; for views behind `signed_in`."""
+    return cast(User, request.user)
+
+
+def actor_in(request: HttpRequest, household: Household | None = None) -> Actor:
+    """Return this person as an actor in the household, with where the request comes from."""
+    user = person(request)
+    return Actor.person(
+        user,
+        role=role_in(user, household) if household is not None else user.staff_role,
+        via="web",
+        **origin(request),
+    )
+
+
+def hub_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> Node:
+    """Return the hub with what a row shows; 404 for a stranger's, 403 without the right."""
+    node = nodes_for(person(request)).for_list().filter(pk=pk).first()
+    if node is None:
+        raise Http404("no such hub")
+    _enter(request, node.account.household, right, node=node)
+    return node
+
+
+def job_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> OtaJob:
+    """Return the install; 404 for a stranger's, 403 without the right."""
+    jobs = jobs_for(person(request)).select_related("node__account__household", "household")
+    job = jobs.filter(pk=pk).first()
+    if job is None:
+        raise Http404("no such install")
+    _enter(request, job.household, right, node=job.node)
+    return job
+
+
+def account_for(request: HttpRequest, pk: int, right: Right = Right.MANAGE) -> CloudAccount:
+    """Return the cloud account; 404 for a stranger's, 403 without the right."""
+    found = [account for account in accounts_for(person(request)) if account.pk == pk]
+    if not found:
+        raise Http404("no such cloud account")
+    _enter(request, found[0].household, right)
+    return found[0]
+
+
+def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:
+    """Return the households in which this person has the right, by name."""
+    ids = households_for(user, right)
+    households = Household.objects.order_by("name", "pk")
+    return list(households if ids is None else households.filter(pk__in=ids))
+
+
+def way_back(request: HttpRequest, otherwise: str) -> str:
+    """Return the page of ours that the form came from, or the other one."""
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return wanted
+    return resolve_url(otherwise)
+
+
+def refuse(request: HttpRequest, right: Right, household: Household, node: Node | None) -> None:
+    """Record that this person may not, and raise PermissionDenied with a sentence for them."""
+    audit.record(
+        actor_in(request, household),
+        "access.refused",
+        f"{person(request).email} may not {SENTENCES[right]} in {household}.",
+        household=household,
+        node=node,
+        outcome=Outcome.REFUSED,
+        why="the role does not include this right",
+        detail={"right": right.value, "method": request.method or "", "path": request.path},
+    )
+    raise PermissionDenied(f"Your role in {household} does not let you {SENTENCES[right]}.")
+
+
+SENTENCES = {
+    Right.LOOK: "look at hubs",
+    Right.REVIEW: "read the audit trail",
+    Right.CHECK: "ask for a check",
+    Right.INSTALL: "install firmware",
+    Right.MANAGE: "manage cloud accounts",
+}
+
+
+def _enter(
+    request: HttpRequest, household: Household, right: Right, node: Node | None = None
+) -> None:
+    timezone.activate(zone_of(household))  # signed_in puts it back afterwards
+    if right is not Right.LOOK and not may(person(request), right, household):
+        refuse(request, right, household, node)
+
+
+def zone_of(household: Household) -> tzinfo:
+    """Return the household's time zone, or the server's when its name is not known here."""
+    try:
+        return ZoneInfo(household.time_zone)
+    except (KeyError, ValueError, OSError):
+        return timezone.get_default_timezone()
+
+
+def _home_zone(user: User) -> tzinfo:
+    first = (
+        Membership.objects.filter(user=user)
+        .select_related("household")
+        .order_by("joined_at", "pk")
+        .first()
+    )
+    return zone_of(first.household) if first is not None else timezone.get_default_timezone()
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    htmx = getattr(request, "htmx", None)
+    wanted = request.get_full_path() if request.method == "GET" else ""
+    if htmx:
+        wanted = htmx.current_url_abs_path or ""
+    login = resolve_url(settings.LOGIN_URL) + (f"?{urlencode({'next': wanted})}" if wanted else "")
+    return HttpResponseClientRedirect(login) if htmx else HttpResponseRedirect(login)

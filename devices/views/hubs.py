@@ -1,0 +1,226 @@
+"""The Hubs page: every hub a person may see, those that need somebody first."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Page
+from django.db.models import Max, Min
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from devices.context import WORKER_SILENT_AFTER
+from devices.models import Beat, Node, User
+from devices.policies import Right, households_for, nodes_for
+from devices.sync import ask_check
+from devices.templatetags.show import number
+from devices.views.access import actor_in, hub_for, person, signed_in, way_back
+from devices.views.listing import (
+    SHOWS,
+    SORTS,
+    Attention,
+    Clouds,
+    Counts,
+    Wish,
+    clouds_of,
+    count,
+    find,
+    hubs_of,
+    order_mark,
+)
+from devices.views.standing import Standing, of_hub
+
+# A change may be committed a little after the time it carries.
+OVERLAP = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One hub on the list, with what its badge says and the one thing to do about it."""
+
+    node: Node
+    standing: Standing
+    act: str
+    """"install", "watch", "evidence", "sign_in", "details" or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a rendered page knew: sent back with every question whether anything changed."""
+
+    hubs: str
+    """Differs when any hub was added, changed or left."""
+    clouds: str
+    """Differs when a cloud went wrong or right again, or the worker stopped or started."""
+    minute: str
+    """When a cloud last answered: only a line of the page speaks of it."""
+
+    @classmethod
+    def of(cls, user: User, clouds: Clouds) -> "Mark":
+        state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
+        alive = Beat.is_alive("installs", WORKER_SILENT_AFTER)
+        return cls(
+            hubs=nodes_for(user).present().fingerprint(),
+            clouds=f"{zlib.crc32(f'{state} {alive}'.encode()):x}",
+            minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.hubs}.{self.clouds}.{self.minute}"
+
+
+@require_safe
+@signed_in
+def hubs(request: HttpRequest) -> HttpResponse:
+    """The whole list; a search typed into it fetches the same page."""
+    user = person(request)
+    clouds = clouds_of(user)
+    mark = Mark.of(user, clouds)
+    return render(request, "devices/hubs.html", _list(request, user, clouds, mark))
+
+
+@require_safe
+@signed_in
+def hubs_live(request: HttpRequest) -> HttpResponse:
+    """What changed since the page was rendered; 204 without a body when nothing did."""
+    user = person(request)
+    clouds = clouds_of(user)
+    mark = Mark.of(user, clouds)
+    seen = request.GET.get("v", "")
+    if seen == str(mark):
+        return HttpResponse(status=204)
+    values = _list(request, user, clouds, mark)
+    hubs_seen, clouds_seen, _ = (*seen.split("."), "", "", "")[:3]
+    is_same_list = request.GET.get("o") == values["order"] and clouds_seen == mark.clouds
+    if is_same_list:
+        since = _seen_at(request)
+        rows: Iterable[Row] = values["rows"]
+        is_new = hubs_seen != mark.hubs
+        values["changed"] = [row for row in rows if is_new and row.node.changed_at >= since]
+    return render(request, "devices/_hubs_live.html", values | {"is_same_list": is_same_list})
+
+
+@require_POST
+@signed_in
+def hubs_check(request: HttpRequest) -> HttpResponse:
+    """Ask the cloud about all hubs of the households in which this person may."""
+    nodes = nodes_for(person(request), Right.CHECK).present().select_related("account__household")
+    asked = 0
+    ordered = nodes.order_by("account__household_id", "pk")
+    for household, mine in groupby(ordered, key=lambda node: node.account.household):
+        asked += ask_check(list(mine), actor=actor_in(request, household))
+    if asked:
+        words = "one hub" if asked == 1 else f"{number(asked)} hubs"
+        messages.success(request, f"Asked the cloud about {words}. Answers appear by themselves.")
+    else:
+        messages.warning(request, "There is no hub here that you may have checked.")
+    return redirect(way_back(request, "hubs"))
+
+
+@require_POST
+@signed_in
+def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask the cloud about one hub."""
+    node = hub_for(request, pk, Right.CHECK)
+    if ask_check([node], actor=actor_in(request, node.account.household)):
+        messages.success(request, f"Asked the cloud about {node}. The answer appears by itself.")
+    else:
+        messages.warning(request, f"{node} cannot be checked: its account is not signed in.")
+    return redirect(way_back(request, reverse("hub", args=[node.pk])))
+
+
+def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
+    now = timezone.now()
+    wish = Wish.read(request.GET)
+    hubs = hubs_of(user)
+    counts = count(hubs)
+    listed: Page[Node] = find(hubs, wish)
+    may_install = set(households_for(user, Right.INSTALL) or [])
+    may_manage = set(households_for(user, Right.MANAGE) or [])
+    may_check = households_for(user, Right.CHECK)
+    return {
+        "wish": wish,
+        "counts": counts,
+        "headline": headline(counts, clouds),
+        "clouds": clouds,
+        "shows": [(key, words, _number_of(key, counts)) for key, (words, _) in SHOWS.items()],
+        "sorts": [(key, words) for key, (words, _) in SORTS.items()],
+        "listed": listed,
+        "rows": [_row(node, may_install, may_manage, now) for node in listed],
+        "may_check": may_check is None or bool(may_check),
+        "may_install": bool(may_install),
+        "may_manage": bool(may_manage),
+        "mark": mark,
+        "order": order_mark(listed),
+        "rendered_at": int(now.timestamp()),
+        "checked": _checked(user),
+    }
+
+
+def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) -> Row:
+    attention = Attention(node.attention)
+    household_id = node.account.household_id
+    act = {
+        Attention.TROUBLE: "evidence",
+        Attention.SIGNED_OUT: "sign_in" if household_id in may_manage else "details",
+        Attention.RUNNING: "watch",
+        Attention.NEW: "install" if household_id in may_install else "details",
+    }.get(attention, "")
+    if attention == Attention.NEW and node.is_online is False:
+        act = "details"
+    return Row(node, of_hub(node, attention, now), act)
+
+
+def _number_of(show: str, counts: Counts) -> int:
+    return int(getattr(counts, show or "total"))
+
+
+def _checked(user: User) -> dict[str, datetime | None]:
+    """Return when hubs were last checked and when the next check is due. One query."""
+    return nodes_for(user).present().aggregate(last=Max("checked_at"), next=Min("next_check_at"))
+
+
+def _seen_at(request: HttpRequest) -> datetime:
+    stamp = request.GET.get("t", "")
+    is_time = stamp.isascii() and stamp.isdigit() and len(stamp) < 12
+    return datetime.fromtimestamp(int(stamp) if is_time else 0, tz=UTC) - OVERLAP
+
+
+def headline(counts: Counts, clouds: Clouds) -> str:
+    """Return the sentence that answers what people came to ask."""
+    if not counts.total:
+        return "No hubs here yet."
+    parts = []
+    if counts.new:
+        parts.append(_of(counts.new, counts.total, "has", "have") + " new firmware")
+    if counts.running:
+        is_are = "is" if counts.running == 1 else "are"
+        subject = number(counts.running) if parts else _of(counts.running, counts.total, "", "")
+        parts.append(f"{subject.strip()} {is_are} installing")
+    if counts.attention:
+        verb = "needs" if counts.attention == 1 else "need"
+        subject = number(counts.attention) if parts else _of(counts.attention, counts.total, "", "")
+        parts.append(f"{subject.strip()} {verb} you")
+    if not parts:
+        if counts.unchecked == counts.total:
+            return f"{_of(counts.total, counts.total, 'is', 'are').capitalize()} not checked yet."
+        if counts.total == 1:
+            return "Your hub is up to date."
+        return f"All {number(counts.total)} hubs are up to date."
+    sentence = ", ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _of(some: int, all_: int, one: str, many: str) -> str:
+    if all_ == 1:
+        return f"your hub {one}".strip()
+    if some == all_:
+        return f"all {number(all_)} hubs {many}".strip()
+    return f"{number(some)} of {number(all_)} hubs {one if some == 1 else many}".strip()

@@ -95,6 +95,20 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
             .order_by("next_poll_at")
         )
 
+    def matching(self, search: str) -> "OtaJobQuerySet":
+        """Return jobs in which each of these words is found."""
+        found = self
+        for word in search.split():
+            found = found.filter(
+                Q(hub_name__icontains=word)
+                | Q(from_version__icontains=word)
+                | Q(to_version__icontains=word)
+                | Q(requested_by_name__icontains=word)
+                | Q(ota_job_id__icontains=word)
+                | Q(cloud_node_id__icontains=word)
+            )
+        return found
+
     def for_list(self) -> "OtaJobQuerySet":
         """Return jobs with all that a row of History shows, newest first, in one query."""
         return self.select_related("node__account", "household").order_by("-requested_at", "-pk")

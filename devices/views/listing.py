@@ -110,9 +110,7 @@ def hubs_of(user: User) -> NodeQuerySet:
         attention=Case(
             When(is_settled & Q(latest__state__in=TROUBLED), then=_new_or_none()),
             When(latest__state__in=TROUBLED, then=Value(Attention.TROUBLE.value)),
-            When(
-                account__state=AccountState.SIGNED_OUT, then=Value(Attention.SIGNED_OUT.value)
-            ),
+            When(account__state=AccountState.SIGNED_OUT, then=Value(Attention.SIGNED_OUT.value)),
             When(latest__state__in=sorted(LIVE), then=Value(Attention.RUNNING.value)),
             default=_new_or_none(),
             output_field=IntegerField(),
@@ -128,9 +126,7 @@ def hubs_of(user: User) -> NodeQuerySet:
 
 def _new_or_none() -> Case:
     return Case(
-        When(
-            Q(account__state=AccountState.SIGNED_OUT), then=Value(Attention.SIGNED_OUT.value)
-        ),
+        When(Q(account__state=AccountState.SIGNED_OUT), then=Value(Attention.SIGNED_OUT.value)),
         When(open_offer__isnull=False, then=Value(Attention.NEW.value)),
         default=Value(Attention.NONE.value),
         output_field=IntegerField(),

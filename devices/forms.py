@@ -1,0 +1,178 @@
+"""What people type, checked with the sentence they read when it does not fit."""
+
+from typing import Any, cast
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+
+from devices.cloud.client import RainmakerClient
+from devices.cloud.errors import CloudError
+from devices.models import AuditEvent, Household, User
+
+OTHER = "other"
+
+
+def _password(label: str, autocomplete: str) -> forms.CharField:
+    widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
+    return forms.CharField(label=label, strip=False, max_length=256, widget=widget)
+
+
+class LinkForm(forms.Form):
+    """Which cloud account is linked to which household."""
+
+    household_id = forms.TypedChoiceField(label="Household", coerce=int)
+    email = forms.EmailField(
+        label="E-mail address of the cloud account",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        max_length=254,
+    )
+    password = _password("Its password", "off")
+    cloud = forms.ChoiceField(label="Cloud", required=False)
+    address = forms.CharField(
+        label="Address of another cloud",
+        required=False,
+        max_length=200,
+        help_text="Such as https://api.example.org, for a RainMaker cloud of your own.",
+        widget=forms.URLInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, households: list[Household], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._households = {household.pk: household for household in households}
+        choice = cast(forms.TypedChoiceField, self.fields["household_id"])
+        choice.choices = [(pk, str(household)) for pk, household in self._households.items()]
+        choice.initial = households[0].pk
+        if len(households) == 1:
+            choice.required = False
+            choice.empty_value = households[0].pk
+        cast(forms.ChoiceField, self.fields["cloud"]).choices = clouds()
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if told.get("cloud") == OTHER or (told.get("address") and not told.get("cloud")):
+            try:
+                RainmakerClient(told.get("address", "").strip().rstrip("/")).close()
+            except CloudError as problem:
+                raise ValidationError({"address": str(problem)}) from problem
+        return told
+
+    def base_url(self) -> str:
+        """Return the address of the chosen cloud."""
+        told = self.cleaned_data
+        if told["cloud"] == OTHER:
+            return str(told["address"]).strip().rstrip("/")
+        return str(told["cloud"] or settings.DEFAULT_CLOUD_URL)
+
+    def household(self) -> Household:
+        """Return the household the account is linked to."""
+        return self._households[self.cleaned_data["household_id"]]
+
+
+def clouds() -> list[tuple[str, str]]:
+    """Return the clouds to choose from, the usual one first."""
+    known = {
+        settings.THERMACELL_CLOUD_URL: "Thermacell",
+        settings.RAINMAKER_CLOUD_URL: "Espressif RainMaker (public)",
+    }
+    usual = settings.DEFAULT_CLOUD_URL
+    host = urlsplit(usual).netloc
+    first = [] if usual in known else [(usual, f"This server's own: {host}")]
+    return [*first, *known.items(), (OTHER, "Another address")]
+
+
+class ReconnectForm(forms.Form):
+    password = _password("Password of the cloud account", "off")
+
+
+class WelcomeForm(forms.Form):
+    """The first person and the first household."""
+
+    name = forms.CharField(
+        label="Your name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    email = forms.EmailField(
+        label="Your e-mail address",
+        max_length=254,
+        help_text="You sign in with it.",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    password = _password("A password, at least 12 characters", "new-password")
+    household = forms.CharField(label="Name of the household", max_length=120)
+    time_zone = forms.ChoiceField(label="Time zone")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        zones = cast(forms.ChoiceField, self.fields["time_zone"])
+        zones.choices = [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
+        zones.initial = settings.TIME_ZONE
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if "password" in told:
+            person = User(email=told.get("email", ""), name=told.get("name", ""))
+            try:
+                validate_password(told["password"], person)
+            except ValidationError as problem:
+                self.add_error("password", problem)
+        return told
+
+
+class NameForm(forms.ModelForm[User]):
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": "Your name"}
+
+
+class TrailForm(forms.Form):
+    """What of the audit trail is to be seen."""
+
+    person = forms.CharField(label="Person", required=False, max_length=254)
+    hub = forms.CharField(label="Hub", required=False, max_length=200)
+    action = forms.ChoiceField(label="What", required=False)
+    since = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    job = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    ACTIONS = {
+        "": "Everything",
+        "install.": "Installs",
+        "offer.": "Offers",
+        "check.": "Checks",
+        "version.": "Versions",
+        "hub.": "Hubs found and gone",
+        "account.": "Cloud accounts",
+        "person.": "Sign-ins",
+        "access.": "Refusals",
+        "household.": "Households",
+    }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        cast(forms.ChoiceField, self.fields["action"]).choices = list(self.ACTIONS.items())
+
+    def narrow(self, events: "QuerySet[AuditEvent]") -> "QuerySet[AuditEvent]":
+        """Return those of the events that are asked for."""
+        told = self.cleaned_data
+        if told["person"]:
+            events = events.filter(actor_name__icontains=told["person"])
+        if told["hub"]:
+            events = events.filter(hub_name__icontains=told["hub"])
+        if told["action"]:
+            events = events.filter(action__startswith=told["action"])
+        if told["since"]:
+            events = events.filter(at__date__gte=told["since"])
+        if told["until"]:
+            events = events.filter(at__date__lte=told["until"])
+        if told["job"]:
+            events = events.filter(Q(job_id=told["job"]))
+        return events

@@ -1,0 +1,113 @@
+"""Cloud accounts: link, sign in again, unlink."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from devices.cloud.errors import CloudError
+from devices.explain import explain_trouble
+from devices.forms import LinkForm, ReconnectForm
+from devices.models import AccountState, CloudAccount
+from devices.policies import Right, accounts_for, households_for
+from devices.sync import link_account, trouble_code, unlink_account
+from devices.views.access import account_for, actor_in, households_of, person, signed_in
+
+
+@require_safe
+@signed_in
+def accounts(request: HttpRequest) -> HttpResponse:
+    """Every cloud account of this person's households."""
+    user = person(request)
+    manageable = households_for(user, Right.MANAGE) or []
+    shown = [
+        (
+            account,
+            explain_trouble(account.trouble, account.trouble_text) if account.trouble else None,
+        )
+        for account in accounts_for(user)
+        if account.state != AccountState.UNLINKED
+    ]
+    values = {"section": "accounts", "accounts": shown, "manageable": manageable}
+    return render(request, "devices/accounts.html", values)
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def account_link(request: HttpRequest) -> HttpResponse:
+    """Link an account. The one page that waits for the cloud: its password is kept nowhere."""
+    households = households_of(person(request), Right.MANAGE)
+    if not households:
+        return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
+    form = LinkForm(request.POST or None, households=households)
+    if request.method == "POST" and form.is_valid():
+        household = form.household()
+        try:
+            link_account(
+                household=household,
+                base_url=form.base_url(),
+                email=form.cleaned_data["email"],
+                password=form.cleaned_data["password"],
+                actor=actor_in(request, household),
+            )
+        except CloudError as problem:
+            form.add_error(None, _sentence(problem))
+        else:
+            messages.success(request, "Linked. The hubs appear as soon as the cloud lists them.")
+            return redirect("hubs")
+    values = {"section": "accounts", "form": form, "is_one": len(households) == 1}
+    return render(request, "devices/account_link.html", values)
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
+    """Sign in to the cloud again with the same address."""
+    account = account_for(request, pk)
+    form = ReconnectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            link_account(
+                household=account.household,
+                base_url=account.base_url,
+                email=account.email,
+                password=form.cleaned_data["password"],
+                actor=actor_in(request, account.household),
+            )
+        except CloudError as problem:
+            form.add_error(None, _sentence(problem))
+        else:
+            messages.success(request, "Signed in again. Everything that waited goes on.")
+            return redirect("accounts")
+    values = {"section": "accounts", "form": form, "account": account}
+    return render(request, "devices/account_reconnect.html", values)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
+    """Say what unlinking means, and do it."""
+    account = account_for(request, pk)
+    if request.method == "POST":
+        unlink_account(account, actor=actor_in(request, account.household))
+        messages.success(request, "Unlinked. Its tokens are wiped; the history stays.")
+        return redirect("accounts")
+    values = {"section": "accounts", "account": account, "running": _running(account)}
+    return render(request, "devices/account_unlink.html", values)
+
+
+NO_RIGHT = "Only an owner of a household links cloud accounts."
+
+
+def _running(account: CloudAccount) -> int:
+    from devices.models import OtaJob
+
+    return OtaJob.objects.live().filter(node__account=account).count()
+
+
+def _sentence(problem: CloudError) -> str:
+    told = explain_trouble(trouble_code(problem), str(problem))
+    return f"{told.headline} {told.todo}"

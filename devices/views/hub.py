@@ -1,0 +1,103 @@
+"""One hub: what is known of it, what it is offered, and everything that happened to it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from devices.installs import typical
+from devices.models import Node, VersionCause
+from devices.policies import Right, may, why_unfit
+from devices.views.access import hub_for, person, signed_in
+from devices.views.standing import of_job
+
+HAPPENINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of a hub's history."""
+
+    at: datetime
+    words: str
+    tone: str
+    icon: str
+    link: str = ""
+    sub: str = ""
+
+
+@require_safe
+@signed_in
+def hub(request: HttpRequest, pk: int) -> HttpResponse:
+    """The hub's page."""
+    return render(request, "devices/hub.html", _hub(request, hub_for(request, pk)))
+
+
+@require_safe
+@signed_in
+def hub_live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same as a fragment; 204 without a body when nothing changed."""
+    node = hub_for(request, pk)
+    if request.GET.get("v") == str(node.revision):
+        return HttpResponse(status=204)
+    return render(request, "devices/_hub.html", _hub(request, node))
+
+
+def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
+    user, household, offer = person(request), node.account.household, node.offer
+    job = node.latest_job
+    is_new = offer is not None and offer.fw_version != node.fw_version
+    return {
+        "section": "hubs",
+        "node": node,
+        "offer": offer,
+        "is_new": is_new,
+        "job": job,
+        "job_standing": of_job(job) if job is not None else None,
+        "reasons": why_unfit(node, offer, timezone.now()) if is_new else [],
+        "typical": typical(node.model, offer.fw_version) if offer is not None else None,
+        "may_check": may(user, Right.CHECK, household),
+        "may_install": may(user, Right.INSTALL, household),
+        "happenings": _happenings(node),
+    }
+
+
+def _happenings(node: Node) -> list[Happening]:
+    """Return everything that happened to this hub, newest first. Three queries."""
+    lines = []
+    for job in node.jobs.order_by("-requested_at")[:HAPPENINGS]:
+        standing = of_job(job)
+        lines.append(
+            Happening(
+                job.requested_at,
+                f"Install of {job.to_version}: {standing.words[0].lower()}{standing.words[1:]}",
+                standing.tone,
+                standing.icon,
+                reverse("install", args=[job.pk]),
+                f"confirmed by {job.requested_by_name}",
+            )
+        )
+    for change in node.version_changes.order_by("-at")[:HAPPENINGS]:
+        is_first = change.cause == VersionCause.FIRST
+        words = (
+            f"First seen with {change.to_version}"
+            if is_first
+            else f"Reports {change.to_version} instead of {change.from_version}"
+        )
+        tone = "attention" if change.cause == VersionCause.OUTSIDE else "quiet"
+        sub = "" if is_first else change.get_cause_display()
+        lines.append(Happening(change.at, words, tone, "info", sub=sub))
+    for offer in node.offers.order_by("-first_seen_at")[:HAPPENINGS]:
+        words = f"Offered {offer.fw_version}"
+        lines.append(
+            Happening(offer.first_seen_at, words, "new", "up", sub=f"job {offer.ota_job_id}")
+        )
+        if offer.ended_at is not None:
+            words = f"Offer of {offer.fw_version} ended"
+            sub = offer.get_end_reason_display()
+            lines.append(Happening(offer.ended_at, words, "quiet", "dash", sub=sub))
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:HAPPENINGS]

@@ -1,0 +1,297 @@
+"""Confirming an install, watching it, and the history of all of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from devices import installs
+from devices.confirm import Binding, BindingError, bind, read_binding, sign
+from devices.explain import Stage, explain_job, explain_report
+from devices.models import UNSENT, Node, OtaJob, Report, State
+from devices.policies import Right, may, why_not_cancel, why_not_install
+from devices.views.access import actor_in, hub_for, job_for, person, signed_in
+from devices.views.listing import TROUBLED
+from devices.views.standing import of_job
+
+PER_PAGE = 50
+VERDICT_SHOWS = {
+    "": ("All", []),
+    "running": ("Running", ["requested", "pushing", "running", "retrying", "verifying"]),
+    "verified": ("Verified", [State.VERIFIED]),
+    "attention": ("Needs you", [str(state) for state in TROUBLED]),
+    "unsent": ("Not sent", sorted(UNSENT)),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """What is to be agreed to, and the one act that agrees."""
+    node = hub_for(request, pk, Right.INSTALL)
+    if request.method != "POST":
+        return _form(request, node)
+    try:
+        binding = read_binding(request.POST.get("agreed", ""))
+    except BindingError as problem:
+        return _form(request, node, problem=str(problem))
+    try:
+        job = installs.request(
+            user=person(request),
+            node=node,
+            binding=binding,
+            actor=actor_in(request, node.account.household),
+            retry_of=node.latest_job if node.latest_job and not node.latest_job.is_live else None,
+        )
+    except installs.Refused as refused:
+        return _form(request, node, shown=binding, refused=refused)
+    return redirect("install", job.pk)
+
+
+def _form(
+    request: HttpRequest,
+    node: Node,
+    *,
+    shown: Binding | None = None,
+    refused: installs.Refused | None = None,
+    problem: str = "",
+) -> HttpResponse:
+    """Return the form for what is offered now, with what differs from what was shown."""
+    offer = node.offer
+    now_bound = bind(node, offer) if offer is not None else None
+    differences = shown.differences(now_bound) if shown is not None and now_bound else []
+    reasons = why_not_install(person(request), node, offer, timezone.now())
+    values = {
+        "section": "hubs",
+        "node": node,
+        "offer": offer,
+        "agreed": sign(now_bound) if now_bound is not None and not reasons else "",
+        "reasons": reasons,
+        "refused": [] if refused is None else refused.reasons,
+        "differences": differences,
+        "problem": problem,
+        "typical": installs.typical(node.model, offer.fw_version) if offer is not None else None,
+    }
+    return render(
+        request, "devices/confirm.html", values, status=409 if refused or problem else 200
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of the way, with the hub's own words for it."""
+
+    title: str
+    tone: str
+    """"done", "now", "bad" or "ahead"."""
+    at: datetime | None = None
+    words: str = ""
+    last_heard_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One of the three facts that end an install."""
+
+    icon: str
+    title: str
+    words: str
+    tone: str
+    """"agrees", "speaking", "disagrees" or ""."""
+    at: datetime | None = None
+
+
+@require_safe
+@signed_in
+def install(request: HttpRequest, pk: int) -> HttpResponse:
+    """The way of one install, its witnesses, its verdict and the evidence."""
+    return render(request, "devices/install.html", _install(request, job_for(request, pk)))
+
+
+@require_safe
+@signed_in
+def install_live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same as a fragment; 204 without a body when nothing changed."""
+    job = job_for(request, pk)
+    if request.GET.get("v") == str(job.revision):
+        return HttpResponse(status=204)
+    return render(request, "devices/_install.html", _install(request, job))
+
+
+@require_POST
+@signed_in
+def install_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Cancel what was not sent yet."""
+    job = job_for(request, pk, Right.INSTALL)
+    try:
+        installs.cancel(job, user=person(request), actor=actor_in(request, job.household))
+        messages.success(request, f"Cancelled. Nothing was sent to {job.hub_name}.")
+    except installs.Refused as refused:
+        messages.warning(request, str(refused))
+    return redirect("install", job.pk)
+
+
+def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
+    reports = list(job.reports.all())
+    user = person(request)
+    newest = OtaJob.objects.filter(node=job.node_id, is_latest=True).only("pk").first()
+    return {
+        "section": "hubs",
+        "job": job,
+        "node": job.node,
+        "standing": of_job(job),
+        "told": explain_job(job),
+        "steps": _steps(job, [report for report in reports if not report.is_before_push]),
+        "witnesses": _witnesses(job),
+        "reports": reports,
+        "typical": installs.typical(job.hub_model, job.to_version),
+        "may_cancel": not why_not_cancel(user, job),
+        "may_retry": not job.is_live
+        and job.state != State.VERIFIED
+        and newest is not None
+        and newest.pk == job.pk
+        and may(user, Right.INSTALL, job.household),
+        "newer": newest if newest is not None and newest.pk != job.pk else None,
+        "poll_s": 2 if job.is_live else 30 if job.is_listening else 0,
+    }
+
+
+def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
+    """Return what happened so far, then what is still ahead."""
+    steps = [Step("Confirmed", "done", job.requested_at, f"by {job.requested_by_name}")]
+    if job.state in UNSENT:
+        return [*steps, Step(of_job(job).words, "bad", job.ended_at, job.push_answer)]
+    if job.pushed_at is not None:
+        said = f"“{job.push_answer}”" if job.push_answer else ""
+        steps.append(Step("Sent to the cloud, accepted", "done", job.pushed_at, said))
+    elif job.claimed_at is not None:
+        words = "Whether it arrived is being found out." if job.push_unknown else ""
+        steps.append(Step("Being sent to the cloud", "now", job.claimed_at, words))
+    else:
+        steps.append(Step("Waiting to be sent to the cloud", "now", None, job.trouble_text))
+    reached = Stage.SENT if job.pushed_at is not None else Stage.CONFIRMED
+    for report in _by_stage(reports):
+        heard = explain_report(report.word, report.info)
+        reached = max(reached, heard.stage or reached)
+        is_bad = report.meaning in {"failed", "rejected"}
+        info = report.info or report.word
+        steps.append(
+            Step(
+                heard.title,
+                "bad" if is_bad else "done",
+                report.heard_at,
+                f"“{info}”",
+                report.last_heard_at,
+            )
+        )
+    if job.version_agreed_at is not None and job.is_online:
+        reached = Stage.BACK_ONLINE
+        steps.append(Step(f"Back online with {job.to_version}", "done", job.version_agreed_at))
+    if not job.is_live:
+        tone = "done" if job.state == State.VERIFIED else "bad"
+        return [*steps, Step(of_job(job).words, tone, job.ended_at)]
+    if steps[-1].tone == "done" and len(steps) > 1:
+        last = steps[-1]
+        steps[-1] = Step(last.title, "now", last.at, last.words, last.last_heard_at)
+    ahead = {
+        Stage.STARTED: "The hub starts",
+        Stage.DOWNLOADING: "Downloading",
+        Stage.RESTARTING: "Restarting into the new firmware",
+        Stage.BACK_ONLINE: f"Back online with {job.to_version}",
+        Stage.VERIFIED: "Verified",
+    }
+    return steps + [Step(words, "ahead") for stage, words in ahead.items() if stage > reached]
+
+
+def _by_stage(reports: list[Report]) -> list[Report]:
+    """Return the reports without the steps between two of the same kind: the evidence has all."""
+    kept: list[Report] = []
+    for report in reports:
+        if kept and report.percent is not None and kept[-1].percent is not None:
+            kept[-1] = report
+        else:
+            kept.append(report)
+    return kept
+
+
+def _witnesses(job: OtaJob) -> list[Witness]:
+    return [_cloud_witness(job), _version_witness(job), _online_witness(job)]
+
+
+def _cloud_witness(job: OtaJob) -> Witness:
+    title = "The cloud says"
+    if not job.cloud_word:
+        words = "Nothing about this attempt yet." if job.is_live else "It never spoke of it."
+        return Witness("cloud", title, words, "")
+    words = f"“{job.cloud_word}”"
+    if job.cloud_meaning == "success":
+        return Witness(
+            "cloud", title, f"{words}: it counts the install as done.", "agrees", job.cloud_said_at
+        )
+    if job.cloud_meaning in {"failed", "rejected"}:
+        return Witness("cloud", title, f"{words}. {job.cloud_info}", "disagrees", job.cloud_said_at)
+    return Witness("cloud", title, f"{words}. Not a verdict yet.", "speaking", job.cloud_said_at)
+
+
+def _version_witness(job: OtaJob) -> Witness:
+    title = "The hub reports"
+    if not job.version_seen:
+        return Witness("hub", title, "Its version was not read yet.", "")
+    if job.version_agreed_at is not None:
+        words = f"version {job.version_seen}, the new one."
+        return Witness("hub", title, words, "agrees", job.version_agreed_at)
+    if job.version_seen == job.from_version:
+        words = f"version {job.version_seen}, as before."
+        if job.is_live:
+            words += f" Waiting for {job.to_version}."
+        tone = "disagrees" if job.success_at is not None else ""
+        return Witness("hub", title, words, tone, job.version_seen_at)
+    words = f"version {job.version_seen}, not {job.to_version}."
+    return Witness("hub", title, words, "disagrees", job.version_seen_at)
+
+
+def _online_witness(job: OtaJob) -> Witness:
+    title = "Back online"
+    if job.is_online is False:
+        words = "Offline right now." if job.is_live else "Offline when last asked."
+        return Witness(
+            "wifi", title, words, "speaking" if job.is_live else "disagrees", job.online_seen_at
+        )
+    if job.back_online_at is not None or (job.is_online and job.version_agreed_at is not None):
+        words = "It restarted and is connected again." if job.back_online_at else "Connected."
+        agrees = "agrees" if job.version_agreed_at is not None else "speaking"
+        return Witness("wifi", title, words, agrees, job.back_online_at or job.online_seen_at)
+    if job.is_online:
+        return Witness("wifi", title, "Online; it has not restarted yet.", "", job.online_seen_at)
+    return Witness("wifi", title, "Its connection is not known.", "")
+
+
+@require_safe
+@signed_in
+def history(request: HttpRequest) -> HttpResponse:
+    """Every install, newest first."""
+    from devices.policies import jobs_for
+
+    show = request.GET.get("show", "")
+    show = show if show in VERDICT_SHOWS else ""
+    search = request.GET.get("q", "").strip()[:100]
+    jobs = jobs_for(person(request)).for_list()
+    if states := VERDICT_SHOWS[show][1]:
+        jobs = jobs.filter(state__in=states)
+    if search:
+        jobs = jobs.matching(search)
+    listed = Paginator(jobs, PER_PAGE).get_page(request.GET.get("page"))
+    values = {
+        "section": "history",
+        "listed": listed,
+        "rows": [(job, of_job(job)) for job in listed],
+        "shows": [(key, words) for key, (words, _) in VERDICT_SHOWS.items()],
+        "show": show,
+        "search": search,
+    }
+    return render(request, "devices/history.html", values)

@@ -1,0 +1,34 @@
+"""The audit trail, to be reviewed: who did what to what, when, from where and why."""
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from devices.forms import TrailForm
+from devices.models import AuditEvent
+from devices.policies import Right, events_for, households_for
+from devices.views.access import person, signed_in
+
+PER_PAGE = 50
+
+
+@require_safe
+@signed_in
+def audit(request: HttpRequest) -> HttpResponse:
+    """The events of the households that this person may review, newest first."""
+    user = person(request)
+    events = events_for(user)
+    form = TrailForm(request.GET or None)
+    if form.is_bound and form.is_valid():
+        events = form.narrow(events)
+    elif form.is_bound:
+        events = AuditEvent.objects.none()
+    listed = Paginator(events, PER_PAGE).get_page(request.GET.get("page"))
+    values = {
+        "section": "audit",
+        "form": form,
+        "listed": listed,
+        "sees_all": households_for(user, Right.REVIEW) is None,
+    }
+    return render(request, "devices/audit.html", values)

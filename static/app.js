@@ -1,0 +1,54 @@
+// Ages that tick, polls that rest in hidden tabs, and a word when the server cannot be reached.
+(() => {
+  "use strict";
+
+  const span = (seconds) => {
+    const s = Math.max(0, Math.floor(seconds)), m = Math.floor(s / 60), h = Math.floor(m / 60);
+    if (s < 60) return `${s} s`;
+    if (m < 10 && s % 60) return `${m} min ${s % 60} s`;
+    if (m < 60) return `${m} min`;
+    if (h < 24) return m % 60 ? `${h} h ${m % 60} min` : `${h} h`;
+    const days = Math.floor(h / 24);
+    return days < 2 ? "1 day" : `${days} days`;
+  };
+
+  const tick = () => {
+    for (const time of document.querySelectorAll("time[data-ago], time[data-elapsed]")) {
+      const gone = (Date.now() - Date.parse(time.dateTime)) / 1000;
+      const words = time.hasAttribute("data-elapsed") ? span(gone) : gone < 2 ? "just now" : `${span(gone)} ago`;
+      if (time.textContent !== words) time.textContent = words;
+    }
+  };
+  setInterval(tick, 1000);
+
+  // A tab nobody looks at asks twice a minute; it asks at once when somebody looks again.
+  const HIDDEN_EVERY_MS = 30000;
+  let asked = Date.now();
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!event.target.matches("[data-poll]")) return;
+    if (document.hidden && Date.now() - asked < HIDDEN_EVERY_MS) event.preventDefault();
+    else asked = Date.now();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    for (const poll of document.querySelectorAll("[data-poll]")) window.htmx.trigger(poll, "wake");
+  });
+
+  const say = (isAway) => {
+    const notice = document.getElementById("reconnecting");
+    if (notice) notice.hidden = !isAway;
+  };
+  for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+    document.addEventListener(name, () => say(true));
+  }
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    if (event.detail.xhr.status < 400) { say(false); tick(); }
+  });
+
+  // "/" goes to the search, as on many lists.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
+    const search = document.querySelector("input[type=search]");
+    if (search) { event.preventDefault(); search.focus(); }
+  });
+})();

@@ -1,7 +1,7 @@
 """One hub: what is known of it, what it is offered, and everything that happened to it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -59,6 +59,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "job": job,
         "job_standing": of_job(job) if job is not None else None,
         "reasons": why_unfit(node, offer, timezone.now()) if is_new else [],
+        "runtime": timedelta(minutes=node.runtime_minutes or 0),
         "typical": typical(node.model, offer.fw_version) if offer is not None else None,
         "may_check": may(user, Right.CHECK, household),
         "may_install": may(user, Right.INSTALL, household),

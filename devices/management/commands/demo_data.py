@@ -63,9 +63,7 @@ def _household(name: str) -> Household:
 def _user(email: str, name: str, staff_role: str = "") -> User:
     user = User.objects.filter(email=email).first()
     if user is None:
-        user = User.objects.create_user(
-            email, demo.PASSWORD, name=name, staff_role=staff_role
-        )
+        user = User.objects.create_user(email, demo.PASSWORD, name=name, staff_role=staff_role)
     return user
 
 

@@ -122,11 +122,13 @@ class WelcomeForm(forms.Form):
         return told
 
 
-class NameForm(forms.ModelForm[User]):
-    class Meta:
-        model = User
-        fields = ["name"]
-        labels = {"name": "Your name"}
+class NameForm(forms.Form):
+    name = forms.CharField(
+        label="Your name",
+        max_length=120,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
 
 
 class TrailForm(forms.Form):

@@ -31,7 +31,7 @@
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
-    for (const poll of document.querySelectorAll("[data-poll]")) window.htmx.trigger(poll, "wake");
+    for (const poll of document.querySelectorAll("[data-poll]")) window.htmx.trigger(poll, "seen");
   });
 
   const say = (isAway) => {

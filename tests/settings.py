@@ -8,7 +8,7 @@ os.environ.setdefault("DATA_DIR", _data_dir)
 os.environ["ENV_FILE"] = ""
 
 from thermacell_web.settings import *  # noqa: E402, F403
-from thermacell_web.settings import STORAGES  # noqa: E402
+from thermacell_web.settings import STATIC_ROOT, STORAGES  # noqa: E402
 
 # Hashing a password is slow on purpose; no test is about that.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -16,3 +16,4 @@ STORAGES = STORAGES | {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)

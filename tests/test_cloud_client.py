@@ -474,22 +474,18 @@ def test_an_answer_lost_over_tls_is_lost_and_not_mistrusted(
     assert len(tls_server.requests) == 1
 
 
-def test_a_server_that_speaks_no_tls_is_not_trusted(server, connect):
-    problem = error_of(connect(server.url.replace("http:", "https:")).user)
-    assert isinstance(problem, NotTrusted)
-
-
-@pytest.mark.parametrize("says", [b"", None])
-def test_a_handshake_that_is_cut_or_never_comes_is_only_unreachable(connect, says):
+def error_of_handshake(connect: Connect, says: bytes | None) -> CloudError:
+    """Return what a push raises when a server answers the handshake so, or with None never."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted: list[socket.socket] = []
 
         def accept() -> None:
             sock, _ = listener.accept()
             accepted.append(sock)
+            sock.recv(10_000)
             if says is not None:
-                sock.recv(10_000)
-                sock.close()
+                sock.sendall(says)
+                sock.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=accept)
         thread.start()
@@ -498,8 +494,18 @@ def test_a_handshake_that_is_cut_or_never_comes_is_only_unreachable(connect, say
         thread.join()
         for sock in accepted:
             sock.close()
-    assert isinstance(problem, Unreachable)
     assert problem.nothing_happened
+    return problem
+
+
+def test_a_server_that_speaks_no_tls_is_not_trusted(connect):
+    answer = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    assert isinstance(error_of_handshake(connect, answer), NotTrusted)
+
+
+@pytest.mark.parametrize("says", [b"", None])
+def test_a_handshake_that_is_cut_or_never_comes_is_only_unreachable(connect, says):
+    assert isinstance(error_of_handshake(connect, says), Unreachable)
 
 
 # What was not sent, and what may have arrived
@@ -526,8 +532,6 @@ def test_an_unknown_name_sent_nothing(connect):
 
 LOST = {
     "cut before the answer": cut(),
-    "cut in the status line": raw(b"HTTP/1.1 20"),
-    "cut in the headers": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
     "cut in the body": cut_mid_body(),
     "cut in the body of a refusal": cut_mid_body(400),
     "cut in a chunk": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{}"),
@@ -542,6 +546,8 @@ LOST = {
 }
 UNREADABLE = {
     "not HTTP": raw(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "cut in the status line": raw(b"HTTP/1.1 20"),
+    "cut in the headers": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
     "too many headers": raw(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"\r\n"),
     "a huge header": raw(b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000 + b"\r\n\r\n"),
     "empty": reply(body=""),

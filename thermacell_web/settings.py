@@ -238,7 +238,7 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": read(env.log_level, "LOG_LEVEL", "INFO")},
-    "loggers": {"django_q": {"handlers": [], "propagate": True, "level": "WARNING"}},
+    "loggers": {"django-q": {"handlers": [], "propagate": True, "level": "WARNING"}},
 }
 
 # Thermacell's cloud speaks the ESP RainMaker API (base address as pythermacell 0.3.1 uses it);

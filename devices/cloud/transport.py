@@ -59,7 +59,7 @@ class Answer:
         return self.body.decode("utf-8", errors="replace")
 
     def json(self) -> object:
-        """Return the parsed body; raises ValueError, without any of the body, when it is no JSON."""
+        """Return the parsed body; raises ValueError, which holds none of it, if it is no JSON."""
         try:
             return json.loads(self.body.decode("utf-8-sig"), parse_constant=_no_constant)
         except (ValueError, RecursionError) as problem:
@@ -201,6 +201,9 @@ class Transport:
                     body = self._body(response, endpoint)
                 finally:
                     response.close()
+                if exchange.is_overdue:
+                    # A body that ends with its connection looks whole when the connection was cut.
+                    raise TimeoutError("no time left to read the answer")
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
@@ -225,6 +228,9 @@ class Transport:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             raise unreadable("The cloud packed its answer in a way it was not asked for.")
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
+            raise unreadable(f"The cloud's answer is larger than {limit} bytes.")
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
         body = bytearray()
         is_empty = True

@@ -131,7 +131,7 @@ def scenario(name: str, params: dict[str, Any] | None = None) -> Scenario:
 
 
 def parse(text: str) -> Scenario:
-    """`rejected`, `rejected:same_version` or `slow:factor=4,once=1` as written on a command line."""
+    """`rejected`, `rejected:same_version` or `slow:factor=4,once=1`, as on a command line."""
     name, _, rest = text.partition(":")
     params: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):

@@ -29,7 +29,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
         for account in accounts_for(user)
         if account.state != AccountState.UNLINKED
     ]
-    values = {"section": "accounts", "accounts": shown, "manageable": manageable}
+    values = {"accounts": shown, "manageable": manageable}
     return render(request, "devices/accounts.html", values)
 
 
@@ -57,7 +57,7 @@ def account_link(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "Linked. The hubs appear as soon as the cloud lists them.")
             return redirect("hubs")
-    values = {"section": "accounts", "form": form, "is_one": len(households) == 1}
+    values = {"form": form, "is_one": len(households) == 1}
     return render(request, "devices/account_link.html", values)
 
 
@@ -82,7 +82,7 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, "Signed in again. Everything that waited goes on.")
             return redirect("accounts")
-    values = {"section": "accounts", "form": form, "account": account}
+    values = {"form": form, "account": account}
     return render(request, "devices/account_reconnect.html", values)
 
 
@@ -95,7 +95,7 @@ def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
         unlink_account(account, actor=actor_in(request, account.household))
         messages.success(request, "Unlinked. Its tokens are wiped; the history stays.")
         return redirect("accounts")
-    values = {"section": "accounts", "account": account, "running": _running(account)}
+    values = {"account": account, "running": _running(account)}
     return render(request, "devices/account_unlink.html", values)
 
 

@@ -52,7 +52,6 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
     job = node.latest_job
     is_new = offer is not None and offer.fw_version != node.fw_version
     return {
-        "section": "hubs",
         "node": node,
         "offer": offer,
         "is_new": is_new,

@@ -15,6 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import retarget
 
 from devices.context import WORKER_SILENT_AFTER
 from devices.models import Beat, Node, User
@@ -104,7 +105,9 @@ def hubs_live(request: HttpRequest) -> HttpResponse:
         rows: Iterable[Row] = values["rows"]
         is_new = hubs_seen != mark.hubs
         values["changed"] = [row for row in rows if is_new and row.node.changed_at >= since]
-    return render(request, "devices/_hubs_live.html", values | {"is_same_list": is_same_list})
+    answer = render(request, "devices/_hubs_live.html", values | {"is_same_list": is_same_list})
+    # rows alone travel beside the poll; another list takes the place of the whole one
+    return answer if is_same_list else retarget(answer, "#hub-list")
 
 
 @require_POST

@@ -67,7 +67,6 @@ def _form(
     differences = shown.differences(now_bound) if shown is not None and now_bound else []
     reasons = why_not_install(person(request), node, offer, timezone.now())
     values = {
-        "section": "hubs",
         "node": node,
         "offer": offer,
         "agreed": sign(now_bound) if now_bound is not None and not reasons else "",
@@ -141,7 +140,6 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
     user = person(request)
     newest = OtaJob.objects.filter(node=job.node_id, is_latest=True).only("pk").first()
     return {
-        "section": "hubs",
         "job": job,
         "node": job.node,
         "standing": of_job(job),
@@ -287,7 +285,6 @@ def history(request: HttpRequest) -> HttpResponse:
         jobs = jobs.matching(search)
     listed = Paginator(jobs, PER_PAGE).get_page(request.GET.get("page"))
     values = {
-        "section": "history",
         "listed": listed,
         "rows": [(job, of_job(job)) for job in listed],
         "shows": [(key, words) for key, (words, _) in VERDICT_SHOWS.items()],

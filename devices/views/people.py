@@ -53,9 +53,10 @@ def _found(request: HttpRequest, form: WelcomeForm) -> User:
 def profile(request: HttpRequest) -> HttpResponse:
     """The person's name, households and ways to change the password or leave."""
     user = person(request)
-    form = NameForm(request.POST or None, instance=user)
-    if request.method == "POST" and form.is_valid():
-        form.save()
+    form = NameForm(request.POST if request.method == "POST" else None, initial={"name": user.name})
+    if form.is_valid():
+        user.name = form.cleaned_data["name"]
+        user.save(update_fields=["name"])
         messages.success(request, "Saved.")
         return redirect("profile")
     return render(request, "devices/profile.html", {"form": form})

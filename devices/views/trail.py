@@ -26,7 +26,6 @@ def audit(request: HttpRequest) -> HttpResponse:
         events = AuditEvent.objects.none()
     listed = Paginator(events, PER_PAGE).get_page(request.GET.get("page"))
     values = {
-        "section": "audit",
         "form": form,
         "listed": listed,
         "sees_all": households_for(user, Right.REVIEW) is None,

@@ -104,7 +104,12 @@ class Start:
                 for option in ("--user", f"{home.cloud_email}:{demo.PASSWORD}:{home.hubs}")
             ]
             state = self.data_dir / "cloud.json"
-            wanted.append(programs.cloud(self.cloud_port, state, "--speed", str(demo.PACE), *users))
+            hubs = str(sum(home.hubs for home in demo.HOMES))
+            wanted.append(
+                programs.cloud(
+                    self.cloud_port, state, "--hubs", hubs, "--speed", str(demo.PACE), *users
+                )
+            )
         return wanted
 
     def run(self) -> None:

@@ -95,7 +95,8 @@ class SimCloud:
         self.port = int(found[1])
 
     def _first_line(self) -> str:
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         lines: queue.Queue[str] = queue.Queue()
         out = self.process.stdout
         threading.Thread(target=lambda: lines.put(out.readline()), daemon=True).start()
@@ -165,11 +166,11 @@ class SimCloud:
 
     def hubs(self) -> list[dict[str, Any]]:
         """Every hub with the truth about it, in order of index."""
-        return self.control("GET", "hubs")["hubs"]
+        return list(self.control("GET", "hubs")["hubs"])
 
     def hub(self, hub: str | int) -> dict[str, Any]:
         """One hub, with its timeline so far."""
-        return self._on_hub("GET", hub, "")
+        return dict(self._on_hub("GET", hub, ""))
 
     def node_ids(self) -> list[str]:
         return [hub["node_id"] for hub in self.hubs()]
@@ -189,10 +190,10 @@ class SimCloud:
 
     def publish_offer(self, hub: str | int, **offer: Any) -> dict[str, Any]:
         """Publish a job; returns the offer as the cloud now makes it."""
-        return self._on_hub("POST", hub, "offer", offer)["offer"]
+        return dict(self._on_hub("POST", hub, "offer", offer)["offer"])
 
     def swap_offer(self, hub: str | int, **offer: Any) -> dict[str, Any]:
-        return self._on_hub("PUT", hub, "offer", offer)["offer"]
+        return dict(self._on_hub("PUT", hub, "offer", offer)["offer"])
 
     def withdraw_offer(self, hub: str | int) -> None:
         self._on_hub("DELETE", hub, "offer")
@@ -219,7 +220,7 @@ class SimCloud:
 
     def counters(self) -> dict[str, Any]:
         """{"requests", "answers", "nodes", "pushes", "starts"}."""
-        return self.control("GET", "counters")
+        return dict(self.control("GET", "counters"))
 
     def reset_counters(self) -> None:
         self.control("DELETE", "counters")

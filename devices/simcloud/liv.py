@@ -122,7 +122,7 @@ def params(hub: Hub, at: float) -> dict[str, Any]:
     on_since = running_since(hub, at)
     status = 1 if on_since is None else 2 if at - on_since < WARMING_S else 3
     run_today = (at - on_since) / 60 if on_since is not None else 0.0
-    device = {
+    device: dict[str, Any] = {
         "Name": who.name,
         "Enable Repellers": on_since is not None,
         "Power": on_since is not None,
@@ -140,8 +140,9 @@ def params(hub: Hub, at: float) -> dict[str, Any]:
         "RSSI": _rssi(who, at),
         "Temperature Delay Time": 0,
         "Warming Timeout": 15,
-    } | hub.written
-    services = {
+    }
+    device |= hub.written
+    services: dict[str, dict[str, Any]] = {
         "Schedule": {"Schedules": []},
         "Time": {"TZ": who.time_zone, "TZ-POSIX": f"STD{-who.utc_offset_h}"},
         "System": {"Reboot": False},

@@ -6,8 +6,8 @@ Thermacell LIV clients (pythermacell, joyfulhouse/thermacell_liv).
 
 from __future__ import annotations
 
+import hashlib
 import random
-import zlib
 from dataclasses import dataclass
 
 # The short-UUID alphabet: no 0, 1, I, O or l.
@@ -58,7 +58,7 @@ ZONES = ((-5, "America/New_York"), (-6, "America/Chicago"), (-7, "America/Denver
 def unit(*parts: object) -> float:
     """A number in [0, 1) that is always the same for the same parts. Cheap and even enough."""
     text = "/".join(map(str, parts))
-    return zlib.crc32(text.encode()) / 2**32
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) / 2**32
 
 
 def short_id(*parts: object) -> str:

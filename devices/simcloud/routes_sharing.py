@@ -48,7 +48,8 @@ def ask_or_answer(call: Call) -> dict[str, Any]:
 
 def _ask(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     me, world = call.account.email, call.world
-    for hub in _own_hubs(call, body.get("nodes", body.get("node_ids"))):
+    hubs = _own_hubs(call, body.get("nodes", body.get("node_ids")))
+    for hub in hubs:
         if hub.primary != me:
             raise Refusal(107003, "Only the primary user can share a node")
     other = world.account(_email(body)).email
@@ -59,7 +60,7 @@ def _ask(call: Call, body: dict[str, Any]) -> dict[str, Any]:
         "request_id": request_id,
         "request_status": "pending",
         "request_timestamp": int(world.clock.wire_now()),
-        "node_ids": list(body.get("nodes", body.get("node_ids"))),
+        "node_ids": [hub.node_id for hub in hubs],
         "user_name": other,
         "primary_user_name": me,
         "metadata": body.get("metadata") or {},

@@ -5,5 +5,6 @@ unless a comment names another source.
 """
 
 from devices.cloud.client import RainmakerClient
+from devices.cloud.transport import checked_base_url
 
-__all__ = ["RainmakerClient"]
+__all__ = ["RainmakerClient", "checked_base_url"]

@@ -149,7 +149,7 @@ def read_ota_status(answer: object, *, node_id: str = "", ota_job_id: str = "") 
     return OtaStatus(
         word=_text(word, 64),
         state=_OTA_WORDS.get(word.strip().lower().replace("_", "-"), OtaWord.UNKNOWN),
-        info=_text(fields.get("additional_info"), 500),
+        info=_text(fields.get("additional_info"), 4000),
         at=_instant(timestamp),
         raw_timestamp=_text(timestamp, 64),
         source=_one_of(fields.get("ts_source"), ("NODE", "CLOUD")),

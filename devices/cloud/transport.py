@@ -1,8 +1,9 @@
 """One HTTP exchange with the cloud, over a connection that neither side can hold for ever.
 
 Every exchange ends within a total time, however slowly a server drips, and holds at most a given
-number of bytes, however well they were packed. A failure says whether the request had gone out:
-that is decided by what was handed to the connection, not by the name of the exception.
+number of bytes, however well they were packed; only looking up a name has the system's own limit
+instead. A failure says whether the request had gone out: that is decided by what was handed to the
+connection, not by the name of the exception.
 
 Redirects are followed once, for a GET, within the same scheme, host and port; another place is
 refused, because the session's token would travel there. Cookies are neither kept nor sent, .netrc

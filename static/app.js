@@ -45,6 +45,15 @@
     if (event.detail.xhr.status < 400) { say(false); tick(); }
   });
 
+  // A verdict that changes is said once; its place on the page is a new one after every swap.
+  const verdict = () => document.querySelector("[data-say]")?.textContent.trim() ?? "";
+  let known = verdict();
+  document.addEventListener("htmx:afterSettle", () => {
+    if (verdict() === known) return;
+    known = verdict();
+    document.getElementById("said").textContent = known;
+  });
+
   // "/" goes to the search, as on many lists.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.closest("input, textarea, select")) return;

@@ -175,9 +175,8 @@ def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) 
         Attention.SIGNED_OUT: "sign_in" if household_id in may_manage else "details",
         Attention.RUNNING: "watch",
         Attention.NEW: "install" if household_id in may_install else "details",
+        Attention.WAITING: "details",
     }.get(attention, "")
-    if attention == Attention.NEW and node.is_online is False:
-        act = "details"
     return Row(node, of_hub(node, attention, now), act)
 
 

@@ -138,6 +138,7 @@ def install_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
     reports = list(job.reports.all())
     user = person(request)
+    usual = installs.typical(job.hub_model, job.to_version)
     newest = OtaJob.objects.filter(node=job.node_id, is_latest=True).only("pk").first()
     return {
         "job": job,
@@ -147,7 +148,13 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
         "steps": _steps(job, [report for report in reports if not report.is_before_push]),
         "witnesses": _witnesses(job),
         "reports": reports,
-        "typical": installs.typical(job.hub_model, job.to_version),
+        "typical": usual,
+        "is_long": bool(
+            job.is_live
+            and job.pushed_at is not None
+            and usual.slowest is not None
+            and timezone.now() - job.pushed_at > usual.slowest
+        ),
         "may_cancel": not why_not_cancel(user, job),
         "may_retry": not job.is_live
         and job.state != State.VERIFIED
@@ -187,7 +194,7 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
                 report.last_heard_at,
             )
         )
-    if job.version_agreed_at is not None and job.is_online:
+    if job.version_agreed_at is not None and job.is_online and reached < Stage.BACK_ONLINE:
         reached = Stage.BACK_ONLINE
         steps.append(Step(f"Back online with {job.to_version}", "done", job.version_agreed_at))
     if not job.is_live:
@@ -210,6 +217,8 @@ def _by_stage(reports: list[Report]) -> list[Report]:
     """Return the reports without the steps between two of the same kind: the evidence has all."""
     kept: list[Report] = []
     for report in reports:
+        if report.meaning == "started" and not report.info:
+            continue  # the step before says so already
         if kept and report.percent is not None and kept[-1].percent is not None:
             kept[-1] = report
         else:

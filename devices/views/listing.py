@@ -37,13 +37,14 @@ class Attention(IntEnum):
     SIGNED_OUT = 1
     RUNNING = 2
     NEW = 3
-    NONE = 4
+    WAITING = 4  # new firmware, but the hub is offline
+    NONE = 5
 
 
 SHOWS = {
     "": ("All", Q()),
     "attention": ("Needs you", Q(attention__lte=Attention.SIGNED_OUT)),
-    "new": ("New firmware", Q(attention=Attention.NEW)),
+    "new": ("New firmware", Q(attention__in=[Attention.NEW, Attention.WAITING])),
     "running": ("Running", Q(attention=Attention.RUNNING)),
     "offline": ("Offline", Q(is_online=False)),
 }
@@ -127,6 +128,7 @@ def hubs_of(user: User) -> NodeQuerySet:
 def _new_or_none() -> Case:
     return Case(
         When(Q(account__state=AccountState.SIGNED_OUT), then=Value(Attention.SIGNED_OUT.value)),
+        When(open_offer__isnull=False, is_online=False, then=Value(Attention.WAITING.value)),
         When(open_offer__isnull=False, then=Value(Attention.NEW.value)),
         default=Value(Attention.NONE.value),
         output_field=IntegerField(),

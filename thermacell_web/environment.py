@@ -5,11 +5,13 @@ A value that cannot be used raises ImproperlyConfigured with one sentence that n
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -19,40 +21,82 @@ from environs import Env, EnvError, validate
 
 env = Env()
 
+SHORTEST_SECRET = 50
+SHORTEST_AUDIT_KEY = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-def read(reader: Callable[..., Any], name: str, default: Any = None, **options: Any) -> Any:
-    """Return the variable through an environs reader; a bad value is one sentence."""
+
+def given(name: str) -> str:
+    """Return the variable, stripped; one that is empty counts as not set."""
+    return os.environ.get(name, "").strip()
+
+
+def read_env_file(default: Path) -> None:
+    """Add what ENV_FILE (else the default, where it exists) says; an empty ENV_FILE reads none."""
+    named = os.environ.get("ENV_FILE")
+    if named == "":
+        return
+    path = Path(named) if named else default
+    if named and not path.is_file():
+        _refuse("ENV_FILE", "name a file that exists, or be empty to read none", named)
+    env.read_env(path, recurse=False)
+
+
+def read_data_dir(default: Path, base: Path) -> Path:
+    """Return the data folder, made if it is missing; a relative path counts from base."""
+    path = (base / (given("DATA_DIR") or default)).resolve()
     try:
-        if default is None and name not in os.environ:
-            return None
-        return reader(name, default, **options)
-    except (EnvError, ValueError) as problem:
-        raise ImproperlyConfigured(
-            f"{name} is set to a value that cannot be used: {problem}. See .env.example."
-        ) from problem
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        usable = os.access(path, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        _refuse("DATA_DIR", "be a folder this user can write to", str(path))
+    return path
+
+
+def read_bool(name: str) -> bool:
+    """Return whether the variable says yes; not set means no."""
+    return bool(_read(env.bool, name, "be true or false", default=False))
 
 
 def read_number(name: str, default: int, low: int, high: int) -> int:
     """Return a whole number between low and high."""
-    value: int = read(env.int, name, default, validate=validate.Range(min=low, max=high))
+    in_range = validate.Range(min=low, max=high)
+    must = f"be a whole number from {low} to {high}"
+    value: int = _read(env.int, name, must, default=default, validate=in_range)
+    return value
+
+
+def read_log_level(name: str, default: str) -> str:
+    """Return the name of a logging level."""
+    value = (given(name) or default).upper()
+    if value not in LOG_LEVELS:
+        _refuse(name, f"be one of {', '.join(LOG_LEVELS)}", value)
+    return value
+
+
+def read_word(name: str, default: str) -> str:
+    """Return a short name of letters, digits, dots and dashes."""
+    value = given(name) or default
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", value):
+        _refuse(name, "be up to 50 letters, digits, dots, dashes or underscores", value)
     return value
 
 
 def read_time_zone(name: str, default: str) -> str:
     """Return the name of an IANA time zone."""
-    value = os.environ.get(name, default)
+    value = given(name) or default
     try:
         ZoneInfo(value)
-    except (ValueError, OSError, KeyError) as problem:
-        raise ImproperlyConfigured(
-            f"{name} must be the name of a time zone, such as Europe/Berlin, not {value!r}."
-        ) from problem
+    except (ValueError, OSError, KeyError):
+        _refuse(name, "be the name of a time zone, such as Europe/Berlin", value)
     return value
 
 
 def read_origin(name: str, default: str) -> str:
     """Return an address such as https://hubs.example.org, without path or trailing slash."""
-    value = os.environ.get(name, default).rstrip("/")
+    value = (given(name) or default).rstrip("/")
     try:
         parts = urlsplit(value)
         usable = (
@@ -64,11 +108,92 @@ def read_origin(name: str, default: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ImproperlyConfigured(
-            f"{name} must be the address people open, such as https://hubs.example.org, "
-            f"not {value!r}."
-        )
+        _refuse(name, "be an address without a path, such as https://hubs.example.org", value)
     return value
+
+
+def read_hosts(name: str) -> list[str]:
+    """Return host names and addresses; a leading dot stands for every name below."""
+    hosts = [host.strip() for host in given(name).split(",") if host.strip()]
+    for host in hosts:
+        if not re.fullmatch(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]", host):
+            _refuse(
+                name,
+                "be names or addresses without scheme or port, such as hubs.example.org,192.0.2.7",
+                host,
+            )
+    return hosts
+
+
+def read_database(name: str, default: Path) -> dict[str, Any]:
+    """Return Django's settings for the database: an SQLite file unless the variable says other."""
+    if not given(name):
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
+    # Its password is nobody's business: the value is not repeated.
+    must = "be an address such as postgres://user:password@host:5432/name or sqlite:////path/file"
+    database: dict[str, Any] = _read(env.dj_db_url, name, must, is_secret=True)
+    kind = str(database.get("ENGINE", "")).rpartition(".")[2]
+    if kind not in {"sqlite3", "postgresql"} or not database.get("NAME"):
+        _refuse(name, must)
+    return database
+
+
+def read_redis(name: str) -> str:
+    """Return the address of a Redis, or "" when there is none."""
+    value = given(name)
+    must = "be an address such as redis://host:6379/0"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        usable = usable or parts.scheme == "unix"
+    except ValueError:
+        usable = False
+    if value and not usable:
+        _refuse(name, must)
+    return value
+
+
+def read_email(name: str) -> dict[str, Any]:
+    """Return how mail is sent: to the log unless the variable names a server."""
+    must = "be an address such as smtp+tls://user:password@host:587, or console:"
+    if not given(name):
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
+    if "EMAIL_BACKEND" not in email:
+        _refuse(name, must)
+    return email
+
+
+def read_sender(name: str, default: str) -> str:
+    """Return the sender of the product's mails."""
+    value = given(name) or default
+    address = parseaddr(value)[1]
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or "\n" in value:
+        _refuse(name, "be a sender such as Thermacell Web <hubs@example.org>", value)
+    return value
+
+
+def _read(
+    reader: Callable[..., Any],
+    name: str,
+    must: str,
+    *,
+    default: Any = None,
+    is_secret: bool = False,
+    **options: Any,
+) -> Any:
+    if not given(name):
+        return default
+    try:
+        return reader(name, **options)
+    except (EnvError, ValueError):
+        _refuse(name, must, "" if is_secret else given(name))
+
+
+def _refuse(name: str, must: str, value: str = "") -> NoReturn:
+    but = f", not {value!r}" if value else ""
+    # from None: the reader's own error would only repeat it, and may show a password
+    raise ImproperlyConfigured(f"{name} must {must}{but}.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +214,39 @@ def read_keys(data_dir: Path) -> Keys:
     SECRET_KEY, ENCRYPTION_KEYS (comma separated, newest first) and AUDIT_KEY win one by one.
     The file is created once, readable by its owner only, and never written over.
     """
-    given = {
-        "secret": os.environ.get("SECRET_KEY", ""),
-        "encryption": os.environ.get("ENCRYPTION_KEYS", ""),
-        "audit": os.environ.get("AUDIT_KEY", ""),
-    }
-    kept = {} if all(given.values()) else _kept_keys(data_dir / "keys.json")
+    said = {name: given(name) for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "AUDIT_KEY")}
+    kept = {} if all(said.values()) else _kept_keys(data_dir / "keys.json")
+    encryption = said["ENCRYPTION_KEYS"] or kept["encryption"]
     keys = Keys(
-        secret=given["secret"] or kept["secret"],
-        encryption=tuple((given["encryption"] or kept["encryption"]).split(",")),
-        audit=given["audit"] or kept["audit"],
+        secret=said["SECRET_KEY"] or kept["secret"],
+        encryption=tuple(key.strip() for key in encryption.split(",")),
+        audit=said["AUDIT_KEY"] or kept["audit"],
     )
+    if not _is_strong(keys.secret, SHORTEST_SECRET):
+        _refuse("SECRET_KEY", f"be at least {SHORTEST_SECRET} random characters")
+    if not _is_strong(keys.audit, SHORTEST_AUDIT_KEY):
+        _refuse("AUDIT_KEY", f"be at least {SHORTEST_AUDIT_KEY} random characters")
     for key in keys.encryption:
         try:
             Fernet(key)
-        except ValueError as problem:
-            raise ImproperlyConfigured(
-                "ENCRYPTION_KEYS must be Fernet keys, separated by commas; "
-                "`python manage.py new_key` prints one."
-            ) from problem
+        except ValueError:
+            _refuse(
+                "ENCRYPTION_KEYS",
+                "be Fernet keys, separated by commas (`make key` prints one)",
+            )
     return keys
+
+
+def read_fallbacks(name: str) -> list[str]:
+    """Return earlier secret keys, whose sessions and links stay good for a while."""
+    fallbacks = [key.strip() for key in given(name).split(",") if key.strip()]
+    if not all(_is_strong(key, SHORTEST_SECRET) for key in fallbacks):
+        _refuse(name, "be earlier values of SECRET_KEY, separated by commas")
+    return fallbacks
+
+
+def _is_strong(key: str, shortest: int) -> bool:
+    return len(key) >= shortest and len(set(key)) >= 5
 
 
 def _kept_keys(path: Path) -> dict[str, str]:
@@ -118,7 +256,6 @@ def _kept_keys(path: Path) -> dict[str, str]:
             "encryption": Fernet.generate_key().decode(),
             "audit": secrets.token_urlsafe(40),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"keys.{os.getpid()}.tmp")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(fresh, file)

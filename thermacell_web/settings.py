@@ -1,29 +1,34 @@
 """Every setting of the product, read from the environment. `.env.example` lists the variables."""
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
 from thermacell_web.environment import (
-    env,
-    read,
+    read_bool,
+    read_data_dir,
+    read_database,
+    read_email,
+    read_env_file,
+    read_fallbacks,
+    read_hosts,
     read_keys,
+    read_log_level,
     read_number,
     read_origin,
+    read_redis,
+    read_sender,
     read_time_zone,
+    read_word,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# What the environment already says wins over the file; an empty ENV_FILE reads none.
-if _env_file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
-    env.read_env(_env_file, recurse=False)
-DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var" / "home").resolve()
+read_env_file(BASE_DIR / ".env")  # what the environment already says wins over the file
+DATA_DIR = read_data_dir(Path("var", "home"), BASE_DIR)
 
-DEBUG = bool(read(env.bool, "DEBUG", False))
+DEBUG = read_bool("DEBUG")
 PUBLIC_URL = read_origin("PUBLIC_URL", "http://localhost:8000")
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
@@ -31,7 +36,7 @@ keys = read_keys(DATA_DIR)
 SECRET_KEY = keys.secret
 ENCRYPTION_KEYS = keys.encryption
 AUDIT_KEY = keys.audit
-SECRET_KEY_FALLBACKS = read(env.list, "SECRET_KEY_FALLBACKS", [])
+SECRET_KEY_FALLBACKS = read_fallbacks("SECRET_KEY_FALLBACKS")
 
 ALLOWED_HOSTS = list(
     dict.fromkeys(
@@ -40,7 +45,7 @@ ALLOWED_HOSTS = list(
             "localhost",
             "127.0.0.1",
             "[::1]",
-            *read(env.list, "ALLOWED_HOSTS", []),
+            *read_hosts("ALLOWED_HOSTS"),
         )
     )
 )
@@ -96,7 +101,7 @@ TEMPLATES = [
     },
 ]
 
-_database = read(env.dj_db_url, "DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+_database = read_database("DATABASE_URL", DATA_DIR / "db.sqlite3")
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a deferred transaction that turns to writing fails at once under WAL, whatever
     # the timeout (SQLite documentation, "Transactions"). NORMAL keeps WAL consistent.
@@ -108,14 +113,12 @@ if _database["ENGINE"].endswith("sqlite3"):
             "PRAGMA cache_size=-20000;PRAGMA foreign_keys=ON;"
         ),
     }
-elif not _database["ENGINE"].endswith("postgresql"):
-    raise ImproperlyConfigured("DATABASE_URL must be a sqlite:// or postgres:// address.")
 _database["CONN_MAX_AGE"] = 600
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = read(env.str, "REDIS_URL", "")
+REDIS_URL = read_redis("REDIS_URL")
 CACHES = {
     "default": (
         {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
@@ -131,7 +134,7 @@ CACHES = {
 # Tasks are wake-ups: what is to be done lives in the tables, so one that is lost or comes twice
 # does no harm. Three workers: the two loops may each hold one, and one stays free.
 Q_CLUSTER = {
-    "name": os.environ.get("CLUSTER_NAME", "thermacell-web"),
+    "name": read_word("CLUSTER_NAME", "thermacell-web"),
     "orm": "default",
     "workers": 3,
     "queue_limit": 3,
@@ -183,7 +186,7 @@ SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IS_HTTPS else 
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-BEHIND_PROXY = bool(read(env.bool, "BEHIND_PROXY", False))
+BEHIND_PROXY = read_bool("BEHIND_PROXY")
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
@@ -201,7 +204,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-_email = read(env.dj_email_url, "EMAIL_URL", "console:")
+_email = read_email("EMAIL_URL")
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
 EMAIL_HOST = _email.get("EMAIL_HOST", "")
 EMAIL_PORT = _email.get("EMAIL_PORT") or 25
@@ -209,7 +212,7 @@ EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
-DEFAULT_FROM_EMAIL = read(env.str, "EMAIL_FROM", "Thermacell Web <noreply@localhost>")
+DEFAULT_FROM_EMAIL = read_sender("EMAIL_FROM", "Thermacell Web <noreply@localhost>")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]
@@ -237,7 +240,7 @@ LOGGING = {
         "line": {"()": "devices.logs.OneLine", "format": "%(asctime)s %(levelname)s %(message)s"}
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": read(env.log_level, "LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": read_log_level("LOG_LEVEL", "INFO")},
     "loggers": {"django-q": {"handlers": [], "propagate": True, "level": "WARNING"}},
 }
 
@@ -246,7 +249,7 @@ LOGGING = {
 THERMACELL_CLOUD_URL = "https://api.iot.thermacell.com"
 RAINMAKER_CLOUD_URL = "https://api.rainmaker.espressif.com"
 DEFAULT_CLOUD_URL = read_origin("DEFAULT_CLOUD_URL", THERMACELL_CLOUD_URL)
-SUPPORT_SEES_ALL_HOUSEHOLDS = bool(read(env.bool, "SUPPORT_SEES_ALL_HOUSEHOLDS", False))
+SUPPORT_SEES_ALL_HOUSEHOLDS = read_bool("SUPPORT_SEES_ALL_HOUSEHOLDS")
 # 1 is real time. A rehearsal against a simulated cloud that runs faster shortens the engine's
 # waiting times by the same factor.
 ENGINE_PACE = read_number("ENGINE_PACE", 1, 1, 1000)

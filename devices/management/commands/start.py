@@ -72,7 +72,7 @@ class Start:
                 raise CannotStart(f"PORT and CLOUD_PORT must differ; both are {self.port}.")
             self._enter_demo(Path(options["data_dir"] or settings.BASE_DIR / "var" / "demo"))
         self.public_url = (
-            settings.PUBLIC_URL if "PUBLIC_URL" in os.environ else f"http://localhost:{self.port}"
+            settings.PUBLIC_URL if os.environ.get("PUBLIC_URL") else f"http://localhost:{self.port}"
         )
         self.data_dir = Path(settings.DATA_DIR)
         self.supervisor = Supervisor(
@@ -103,7 +103,7 @@ class Start:
                 for home in demo.HOMES
                 for option in ("--user", f"{home.cloud_email}:{demo.PASSWORD}:{home.hubs}")
             ]
-            state = self.data_dir / "cloud.json"
+            state = self.data_dir / "cloud.sqlite3"
             hubs = str(sum(home.hubs for home in demo.HOMES))
             wanted.append(
                 programs.cloud(

@@ -10,7 +10,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
-from devices.cloud.client import RainmakerClient
+from devices.cloud import checked_base_url
 from devices.cloud.errors import CloudError
 from devices.models import AuditEvent, Household, User
 
@@ -49,14 +49,14 @@ class LinkForm(forms.Form):
         choice.initial = households[0].pk
         if len(households) == 1:
             choice.required = False
-            choice.empty_value = households[0].pk
+            choice.empty_value = str(households[0].pk)
         cast(forms.ChoiceField, self.fields["cloud"]).choices = clouds()
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
         if told.get("cloud") == OTHER or (told.get("address") and not told.get("cloud")):
             try:
-                RainmakerClient(told.get("address", "").strip().rstrip("/")).close()
+                checked_base_url(told.get("address", "").strip().rstrip("/"))
             except CloudError as problem:
                 raise ValidationError({"address": str(problem)}) from problem
         return told
@@ -70,7 +70,7 @@ class LinkForm(forms.Form):
 
     def household(self) -> Household:
         """Return the household the account is linked to."""
-        return self._households[self.cleaned_data["household_id"]]
+        return self._households[int(self.cleaned_data["household_id"])]
 
 
 def clouds() -> list[tuple[str, str]]:

@@ -1,12 +1,11 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from devices.models import (
     AccountState,
@@ -104,14 +103,14 @@ def jobs_for(user: User, right: Right = Right.LOOK) -> OtaJobQuerySet:
     return jobs if ids is None else jobs.filter(household_id__in=ids)
 
 
-def accounts_for(user: User, right: Right = Right.LOOK) -> "Iterable[CloudAccount]":
+def accounts_for(user: User, right: Right = Right.LOOK) -> "QuerySet[CloudAccount]":
     """Return the cloud accounts of the households in which this person has the right."""
     ids = households_for(user, right)
     accounts = CloudAccount.objects.select_related("household").order_by("household__name", "email")
     return accounts if ids is None else accounts.filter(household_id__in=ids)
 
 
-def events_for(user: User) -> "Iterable[AuditEvent]":
+def events_for(user: User) -> "QuerySet[AuditEvent]":
     """Return the audit events this person may review: their households' and their own."""
     ids = households_for(user, Right.REVIEW)
     events = AuditEvent.objects.order_by("-sequence")

@@ -1,5 +1,7 @@
 """The audit trail is a chain: what is changed, removed or put in shows."""
 
+from itertools import pairwise
+
 import pytest
 
 from devices.models import Actor, AuditEvent, AuditHead, audit
@@ -14,7 +16,7 @@ def test_each_event_carries_the_digest_of_the_one_before() -> None:
     stored = list(AuditEvent.objects.order_by("sequence"))
     assert [event.sequence for event in stored] == [1, 2, 3, 4]
     assert stored[0].previous_digest == audit.FIRST_DIGEST
-    for before, event in zip(stored, stored[1:], strict=False):
+    for before, event in pairwise(stored):
         assert event.previous_digest == before.digest
     for event in stored:
         assert event.expected_digest() == event.digest

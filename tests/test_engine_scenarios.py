@@ -176,16 +176,10 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
     with (
         django_db_blocker.unblock(),
         SimCloud(
-            "--hubs",
-            str(len(CASES)),
-            "--speed",
-            str(PACE),
-            "--offers",
-            "0",
-            "--user",
-            f"{EMAIL}:{PASSWORD}:{QUIET}",
-            "--user",
-            f"{TROUBLED}:{PASSWORD}",
+            hubs=len(CASES),
+            speed=PACE,
+            offers=0,
+            users=[f"{EMAIL}:{PASSWORD}:{QUIET}", f"{TROUBLED}:{PASSWORD}"],
         ) as cloud,
         pytest.MonkeyPatch.context() as patch,
     ):

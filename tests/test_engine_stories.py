@@ -42,9 +42,14 @@ def pace(settings: Any) -> None:
 def start_cloud() -> Iterator[StartCloud]:
     started: list[SimCloud] = []
 
-    def start(*args: str, hubs: int = 2, users: tuple[str, ...] = (GARDEN,)) -> SimCloud:
-        people = [part for user in users for part in ("--user", f"{user}:{PASSWORD}")]
-        cloud = SimCloud("--hubs", str(hubs), "--speed", str(PACE), "--offers", "1", *people, *args)
+    def start(*, users: tuple[str, ...] = (GARDEN,), hubs: int = 2, **options: Any) -> SimCloud:
+        cloud = SimCloud(
+            hubs=hubs,
+            speed=PACE,
+            offers=1,
+            users=[f"{user}:{PASSWORD}" for user in users],
+            **options,
+        )
         started.append(cloud)
         for index in range(min(hubs, 3)):
             cloud.control("PUT", f"/hubs/{index}/online", {"online": True})
@@ -70,7 +75,7 @@ def soon(node: Node) -> None:
 
 
 def test_the_documented_dialect_is_understood(start_cloud: StartCloud) -> None:
-    cloud, household = start_cloud("--dialect", "documented"), make_household()
+    cloud, household = start_cloud(dialect="documented"), make_household()
     owner = make_owner(household)
     job = confirm(owner, first(link(cloud, household, owner, GARDEN)))
     assert end_of(job) == (State.VERIFIED, "verified")
@@ -79,7 +84,7 @@ def test_the_documented_dialect_is_understood(start_cloud: StartCloud) -> None:
 
 
 def test_an_expired_session_is_extended_by_itself(start_cloud: StartCloud) -> None:
-    cloud, household = start_cloud("--token-life-s", "2"), make_household()
+    cloud, household = start_cloud(token_life_s=2), make_household()
     owner = make_owner(household)
     account = link(cloud, household, owner, GARDEN)
     before = account.sealed_access_token

@@ -32,7 +32,7 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-HTMX = {"HTTP_HX_REQUEST": "true"}
+HTMX = {"HX-Request": "true"}
 
 
 class Home:
@@ -96,7 +96,7 @@ def pages_of(home: Home) -> list[str]:
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.MEMBER, Role.VIEWER])
-def test_members_see_every_page_of_their_household(home: Home, enter: Any, role: str) -> None:
+def test_members_see_every_page_of_their_household(home: Home, enter: Any, role: Role) -> None:
     client = enter(home.people[role])
     for page in pages_of(home):
         answer = client.get(page)
@@ -129,7 +129,9 @@ def test_nobody_is_sent_to_sign_in(home: Home, client: Client) -> None:
 def test_a_fragment_without_a_session_sends_the_whole_page_to_sign_in(
     home: Home, client: Client
 ) -> None:
-    answer = client.get("/hubs/live/", **HTMX, HTTP_HX_CURRENT_URL="http://testserver/?show=new")
+    answer = client.get(
+        "/hubs/live/", headers=HTMX | {"HX-Current-URL": "http://testserver/?show=new"}
+    )
     assert answer.status_code == 200
     assert answer["HX-Redirect"] == "/account/login/?next=%2F%3Fshow%3Dnew"
     assert answer.content == b""
@@ -284,16 +286,16 @@ def test_nothing_changed_is_answered_without_a_body_and_a_change_brings_one_row(
 ) -> None:
     client = enter(home.people[Role.OWNER])
     url = "/hubs/live/" + mark_in(client.get("/").content.decode(), "/hubs/live/")
-    quiet = client.get(url, **HTMX)
+    quiet = client.get(url, headers=HTMX)
     assert (quiet.status_code, quiet.content) == (204, b"")
     Node.objects.exclude(pk=home.plain.pk).update(changed_at=timezone.now() - timedelta(hours=1))
     home.plain.touch(timezone.now(), name="Side door")
-    text = client.get(url, **HTMX).content.decode()
+    text = client.get(url, headers=HTMX).content.decode()
     assert "Side door" in text
     # the order by name may move; the same order travels as rows alone
     url = "/hubs/live/" + mark_in(text, "/hubs/live/")
     home.plain.touch(timezone.now(), is_on=True)
-    text = client.get(url, **HTMX).content.decode()
+    text = client.get(url, headers=HTMX).content.decode()
     assert f'id="hub-{home.plain.pk}"' in text
     assert f'id="hub-{home.new.pk}"' not in text
 
@@ -302,7 +304,7 @@ def test_an_install_page_stops_asking_when_it_is_settled(home: Home, enter: Any)
     client = enter(home.people[Role.OWNER])
     text = client.get(f"/installs/{home.running.pk}/").content.decode()
     url = f"/installs/{home.running.pk}/live/" + mark_in(text, f"/installs/{home.running.pk}/live/")
-    assert client.get(url, **HTMX).status_code == 204
+    assert client.get(url, headers=HTMX).status_code == 204
     assert "hx-get" not in client.get(f"/installs/{home.job.pk}/").content.decode()
     assert '<meta http-equiv="refresh"' in text
 

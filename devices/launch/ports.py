@@ -84,7 +84,8 @@ def _answers(host: str, port: int) -> bool:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            is_listening = connection.status == psutil.CONN_LISTEN
+            is_it = is_listening and getattr(connection.laddr, "port", 0) == port
             if is_it and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:

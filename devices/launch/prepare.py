@@ -1,4 +1,4 @@
-"""What has to be in place before the first process runs: the database, static files, no stale lease."""
+"""What has to be in place before the first process runs: database, static files, no stale lease."""
 
 import hashlib
 from pathlib import Path

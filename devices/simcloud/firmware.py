@@ -24,6 +24,9 @@ ATTEMPTS = 3
 REFETCH_AFTER_FAILURE_S = 300.0
 REFETCH_WITHOUT_TIME_S = 30.0
 REFETCH_AFTER_WINDOW_S = 5.0
+# The firmware begins its next attempt at once, and a poll would hardly ever see the failure
+# between the two. A moment longer, so that the passing `failed` can be met.
+NEXT_ATTEMPT_S = 3.0
 REBOOT_DELAY_S = 10.0
 MQTT_WAIT_S = 90.0
 HTTP_TIMEOUT_S = 5.0
@@ -146,6 +149,7 @@ def _rounds(plan: Plan, pace: _Pace, at: float) -> Iterator[Step]:
             yield Step(at, status=IN_PROGRESS, info=_starting(attempt))
             at += pace.header + HTTP_TIMEOUT_S
             yield Step(at, status="failed", info=_failed(attempt, plan.scenario.get("why")))
+            at += NEXT_ATTEMPT_S if attempt < ATTEMPTS else 0.0
         yield Step(at, Effect.IDLE)
         played += 1
         at += REFETCH_AFTER_FAILURE_S
@@ -182,6 +186,7 @@ def _round(plan: Plan, pace: _Pace, at: float) -> Iterator[Step]:
                 return
             if trouble == "first_attempt_fails":
                 yield Step(at, status="failed", info=_failed(attempt, plan.scenario.get("why")))
+                at += NEXT_ATTEMPT_S
                 continue
             yield Step(at, Effect.OFFLINE)
             at += plan.scenario.get("away_s")
@@ -189,6 +194,7 @@ def _round(plan: Plan, pace: _Pace, at: float) -> Iterator[Step]:
             if plan.scenario.get("then") == "restarts":
                 at += HTTP_TIMEOUT_S
                 yield Step(at, status="failed", info=_failed(attempt, scenarios.CUT_SHORT))
+                at += NEXT_ATTEMPT_S
                 continue
             yield from _percentages(plan, pace, at, until, 1.0)
             at += pace.download * (1.0 - until)

@@ -171,4 +171,4 @@ def query(context: dict[str, Any], **changes: Any) -> str:
         values.pop(name, None)
         if value not in (None, ""):
             values[name] = str(value)
-    return "?" + values.urlencode()
+    return f"?{values.urlencode()}"

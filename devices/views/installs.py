@@ -20,7 +20,7 @@ from devices.views.listing import TROUBLED
 from devices.views.standing import of_job
 
 PER_PAGE = 50
-VERDICT_SHOWS = {
+VERDICT_SHOWS: dict[str, tuple[str, list[str]]] = {
     "": ("All", []),
     "running": ("Running", ["requested", "pushing", "running", "retrying", "verifying"]),
     "verified": ("Verified", [State.VERIFIED]),

@@ -162,7 +162,7 @@ def find(hubs: NodeQuerySet, wish: Wish) -> "Page[Node]":
             | Q(open_offer__fw_version__icontains=word)
             | Q(account__household__name__icontains=word)
         )
-    order = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
+    order: list[str | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
     return Paginator(found.order_by(*order).for_list(), PER_PAGE).get_page(wish.page)
 
 

@@ -1,6 +1,6 @@
 """The audit trail, to be reviewed: who did what to what, when, from where and why."""
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -24,7 +24,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         events = form.narrow(events)
     elif form.is_bound:
         events = AuditEvent.objects.none()
-    listed = Paginator(events, PER_PAGE).get_page(request.GET.get("page"))
+    listed: Page[AuditEvent] = Paginator(events, PER_PAGE).get_page(request.GET.get("page"))
     values = {
         "form": form,
         "listed": listed,

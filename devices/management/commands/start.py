@@ -21,7 +21,7 @@ from devices import wake, welcome
 from devices.launch import CannotStart, demo, prepare, programs
 from devices.launch.leftovers import Lock, sweep
 from devices.launch.ports import read_port, require_free
-from devices.launch.supervisor import ProgramState, Supervisor
+from devices.launch.supervisor import Program, ProgramState, Supervisor
 from devices.models import Beat, User
 
 ANSWER_WITHIN_S = 60
@@ -95,7 +95,7 @@ class Start:
             sys.stdout.flush()
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
 
-    def _programs(self) -> list[programs.Program]:
+    def _programs(self) -> list[Program]:
         wanted = [programs.web(self.bind, self.port), programs.worker()]
         if self.is_demo:
             users = [

@@ -1,0 +1,1 @@
+"""What the terminal commands share: who acts, which hub, how things are said."""

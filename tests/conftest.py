@@ -1,0 +1,86 @@
+"""Fixtures every test may ask for, and the rule about what may be left out.
+
+A test that needs PostgreSQL, Redis or Chromium is left out where there is none, and the end of
+the output says so. With CI=true nothing is left out: there it fails.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+from django.conf import settings
+
+from tests import find_browser, services
+from tests.simcloud_process import SimCloud
+
+LEFT_OUT = "Left out: "
+
+
+def leave_out(what: str) -> NoReturn:
+    """Skip the test and say so at the end; fail it under CI."""
+    if services.IS_CI:
+        pytest.fail(f"{what} With CI=true nothing is left out.", pytrace=False)
+    pytest.skip(LEFT_OUT + what)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was left out, and how many tests that concerns."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
+        _, found, what = reason.partition(LEFT_OUT)
+        if found:
+            reasons[what] = reasons.get(what, 0) + 1
+    for what, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{LEFT_OUT}{count} tests. {what}", yellow=True)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the throw-away data folder of this process."""
+    if settings.configured and "thermacell-web-test-" in str(settings.DATA_DIR):
+        shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of a Chromium."""
+    path = os.environ.get("CHROMIUM") or find_browser.on_path()
+    return path or leave_out("No Chromium was found: CHROMIUM may name one.")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """Return the address of a PostgreSQL server."""
+    found = services.postgres_url()
+    return found or leave_out("No PostgreSQL answers: TEST_DATABASE_URL may name one.")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Yield the address of a fresh, empty database; it is gone afterwards."""
+    import psycopg
+
+    name = f"thermacell_web_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        try:
+            yield services.with_database(postgres_server, name)
+        finally:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Return the address of a Redis; whoever uses it cleans up its own keys."""
+    found = services.redis_url()
+    return found or leave_out("No Redis answers: TEST_REDIS_URL may name one.")
+
+
+@pytest.fixture
+def simcloud() -> Iterator[SimCloud]:
+    """Yield a simulated cloud of one's own, as a real process."""
+    with SimCloud() as cloud:
+        yield cloud

@@ -1,0 +1,50 @@
+"""What the tests can use beside Python: PostgreSQL, Redis, a Chromium."""
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+POSTGRES_HERE = (
+    "postgres://postgres@127.0.0.1:5432/postgres",
+    "postgres://root@127.0.0.1:5432/postgres",
+)
+REDIS_HERE = "redis://127.0.0.1:6379/9"
+
+
+def postgres_url() -> str:
+    """Return the address of a PostgreSQL that lets us in ($TEST_DATABASE_URL, else here), or ""."""
+    import psycopg
+
+    given = os.environ.get("TEST_DATABASE_URL", "")
+    for url in [given] if given else POSTGRES_HERE:
+        try:
+            with psycopg.connect(url, connect_timeout=3):
+                return url
+        except psycopg.Error:
+            continue
+    return ""
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the address of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def redis_url() -> str:
+    """Return the address of a Redis that answers ($TEST_REDIS_URL, else here), or ""."""
+    import redis
+
+    url = os.environ.get("TEST_REDIS_URL") or REDIS_HERE
+    try:
+        with redis.from_url(url, socket_connect_timeout=3) as client:
+            client.ping()
+    except redis.RedisError:
+        return ""
+    return url
+
+
+if __name__ == "__main__":
+    print({"postgres": postgres_url, "redis": redis_url}[sys.argv[1]]())

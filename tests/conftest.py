@@ -5,13 +5,11 @@ the output says so. With CI=true nothing is left out: there it fails.
 """
 
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
-from django.conf import settings
 
 from tests import find_browser, services
 from tests.simcloud_process import SimCloud
@@ -36,12 +34,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             reasons[what] = reasons.get(what, 0) + 1
     for what, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{LEFT_OUT}{count} tests. {what}", yellow=True)
-
-
-def pytest_unconfigure() -> None:
-    """Remove the throw-away data folder of this process."""
-    if settings.configured and "thermacell-web-test-" in str(settings.DATA_DIR):
-        shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,25 @@
-"""The product's settings, with its own throw-away data folder."""
+"""The product's settings, with its own throw-away data folder and nobody else's variables."""
 
+import atexit
 import os
+import re
+import shutil
 import tempfile
+from pathlib import Path
 
-_data_dir = tempfile.mkdtemp(prefix="thermacell-web-test-")
-os.environ.setdefault("DATA_DIR", _data_dir)
-os.environ["ENV_FILE"] = ""
+_PREFIX = "thermacell-web-test-"
+_EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+# Workers and programs that a test starts share the folder of the run that started them.
+_data_dir = os.environ.get("DATA_DIR", "")
+if not Path(_data_dir).name.startswith(_PREFIX):
+    _data_dir = tempfile.mkdtemp(prefix=_PREFIX)
+    atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
+# What the shell says about a real installation, its database above all, is not for tests.
+for _name in re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", _EXAMPLE.read_text(), re.MULTILINE):
+    os.environ.pop(_name, None)
+os.environ |= {"DATA_DIR": _data_dir, "ENV_FILE": ""}
+if _database_url := os.environ.get("TEST_RUN_DATABASE_URL"):
+    os.environ["DATABASE_URL"] = _database_url
 
 from thermacell_web.settings import *  # noqa: E402, F403
 from thermacell_web.settings import STATIC_ROOT, STORAGES  # noqa: E402

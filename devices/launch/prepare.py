@@ -1,4 +1,4 @@
-"""What has to be in place before the first process runs: database, static files, no stale lease."""
+"""What must be in place before the first process runs: database, static files, free leases."""
 
 import hashlib
 from pathlib import Path

@@ -1,0 +1,83 @@
+"""What travels to a page that is open: little, in order, and usable from there on."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from devices.models import Beat, CloudAccount, Role
+from tests.factories import make_account, make_household, make_node, make_offer, make_user
+
+pytestmark = pytest.mark.django_db
+HTMX: Any = {"HTTP_HX_REQUEST": "true"}
+
+
+@pytest.fixture
+def account() -> CloudAccount:
+    return make_account(make_household("Garden house"))
+
+
+@pytest.fixture
+def owner(account: CloudAccount) -> Client:
+    client = Client()
+    client.force_login(make_user(role=Role.OWNER, household=account.household))
+    return client
+
+
+def poll_in(text: str) -> str:
+    question = text.split('hx-get="/hubs/live/')[1].split('"')[0]
+    return "/hubs/live/" + question.replace("&amp;", "&")
+
+
+def test_links_to_other_pages_stay_on_the_list_after_a_live_change(
+    account: CloudAccount, owner: Client
+) -> None:
+    nodes = [make_node(account) for _ in range(51)]
+    poll = poll_in(owner.get("/?sort=name").content.decode())
+    make_offer(nodes[0])
+    make_node(account, name="A new one")
+    text = owner.get(poll, **HTMX).content.decode()
+    assert 'href="?sort=name&amp;page=2"' in text
+    assert "/hubs/live/?sort=name&amp;page=2" not in text
+
+
+def test_another_order_takes_the_place_of_the_whole_list(
+    account: CloudAccount, owner: Client
+) -> None:
+    make_node(account, name="Alder")
+    last = make_node(account, name="Willow")
+    poll = poll_in(owner.get("/").content.decode())
+    make_offer(last)
+    last.touch(timezone.now())
+    answer = owner.get(poll, **HTMX)
+    text = answer.content.decode()
+    assert answer["HX-Retarget"] == "#hub-list"
+    assert text.index(">Willow</a>") < text.index(">Alder</a>")
+    assert text.count('id="poll"') == 1
+
+
+def test_a_worker_that_stops_is_said_on_open_pages_and_taken_back(owner: Client) -> None:
+    beat = Beat.objects.create(name="installs", beat_at=timezone.now())
+    poll = poll_in(owner.get("/").content.decode())
+    assert owner.get(poll, **HTMX).status_code == 204
+    Beat.objects.filter(pk=beat.pk).update(beat_at=timezone.now() - timedelta(minutes=5))
+    text = owner.get(poll, **HTMX).content.decode()
+    assert "The worker is not running" in text
+    Beat.objects.filter(pk=beat.pk).update(beat_at=timezone.now())
+    assert "The worker is not running" not in owner.get(poll_in(text), **HTMX).content.decode()
+
+
+def test_an_offline_hub_with_new_firmware_waits_behind_those_that_can_go(
+    account: CloudAccount, owner: Client
+) -> None:
+    make_offer(make_node(account, name="Boathouse", is_online=False))
+    make_offer(make_node(account, name="Pool"))
+    make_node(account, name="Arbour", fw_version="5.3.3")
+    text = owner.get("/").content.decode()
+    names = sorted(("Arbour", "Boathouse", "Pool"), key=lambda name: text.index(f">{name}</a>"))
+    assert names == ["Pool", "Boathouse", "Arbour"]
+    assert "Two of three hubs have new firmware." in text
+    assert "Boathouse" in owner.get("/?show=new").content.decode()
+    assert text.count("Review update") == 1

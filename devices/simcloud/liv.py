@@ -8,6 +8,7 @@ and what was written to it, so 10,000 hubs cost nothing while nobody asks.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 from devices.simcloud.hub import Hub
@@ -220,6 +221,7 @@ def runtime_h(hub: Hub, at: float) -> float:
     return (weeks % 104 * len(evenings) * length + this_week) / 3600
 
 
+@cache
 def _habit(who: Identity) -> tuple[float, float, frozenset[int]]:
     """(seconds into the local day, seconds, days of the week) of its usual evenings."""
     if who.unit("habit") < 0.4:

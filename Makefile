@@ -1,63 +1,96 @@
-# `make help` lists what there is. The environment lives in .venv and is made when it is missing or
-# when a requirements file has changed.
+# `make help` lists what there is. The environment lives in .venv; it is made when it is missing and
+# brought up to date when a requirements file has changed.
 
 SHELL := /bin/bash
-PYTHON ?= python3
-PORT ?= 8000
+.SHELLFLAGS := -eu -o pipefail -c
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
-export PORT
+# Where the checks' own throw-away data goes; tests.settings knows the name.
+SCRATCH := $(CURDIR)/var/thermacell-web-test-checks
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Said by the checks themselves: what the shell knows of a real installation is not for them.
+APART := env -u DATABASE_URL -u REDIS_URL ENV_FILE= DATA_DIR="$(SCRATCH)"
+# What make is told on the command line (PORT=, CLOUD_PORT=, BIND=) reaches the programs by itself.
 
-.PHONY: help setup demo run test lint pytest check screenshots bench clean
+.PHONY: help setup demo run test lint check pytest key screenshots bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# An environment that works is kept, whoever made it; one whose Python no longer runs is made anew.
+ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
+.PHONY: $(VENV)/.python
+endif
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=, such as make demo PYTHON=python3.12." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+	    chosen=; \
+	    for candidate in "$${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do \
+	        if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then chosen="$$candidate"; break; fi; \
+	    done; \
+	    if [ -z "$$chosen" ]; then \
+	        echo "Python 3.11 or newer is needed: install it, or say where it is with PYTHON=/path/to/python." >&2; exit 1; \
+	    fi; \
+	    rm -rf $(VENV); \
+	    "$$chosen" -m venv $(VENV) || { rm -rf $(VENV); \
+	        echo "$$chosen could not make an environment: on Debian and Ubuntu, install python3-venv." >&2; exit 1; }; \
+	fi
 	@touch $@
 
 $(RUNTIME): requirements.txt $(VENV)/.python
 	@echo "Installing what the product needs…"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PIP) -r requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
 	@echo "Installing what testing needs…"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
 setup: $(RUNTIME) ## Make the environment without starting anything
+	@echo "Ready: make demo tries it out, make run starts it for real hubs."
 
-demo: $(RUNTIME) ## Start with sample households and a simulated cloud, ready to click
-	@exec $(BIN)/python manage.py start --demo
+demo: $(RUNTIME) ## Start with sample households and a simulated cloud; PORT= chooses the port
+	@ENV_FILE= DATA_DIR=var/demo exec $(BIN)/python manage.py start --demo --stop-with-parent
 
-run: $(RUNTIME) ## Start for real hubs
-	@exec $(BIN)/python manage.py start
+run: $(RUNTIME) ## Start for real hubs; PORT= chooses the port, .env.example lists the settings
+	@exec $(BIN)/python manage.py start --stop-with-parent
 
 test: lint check pytest ## Run every check and every test, in real browsers and processes too
 
 lint: $(DEV) ## Check style, format and types
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(APART) $(BIN)/python -m mypy .
 
-check: $(DEV) ## Check settings, migrations and the production configuration
-	@DATA_DIR="$$(mktemp -d)" ENV_FILE= $(BIN)/python manage.py makemigrations --check --dry-run
-	@DATA_DIR="$$(mktemp -d)" ENV_FILE= PUBLIC_URL=https://hubs.example.org $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
+check: $(DEV) ## Check migrations and the production settings
+	@$(APART) $(BIN)/python -W error manage.py makemigrations --check --dry-run
+	@$(APART) PUBLIC_URL=https://hubs.example.org $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
-pytest: $(DEV)
-	@CHROMIUM="$$($(BIN)/python tests/find_browser.py)" && export CHROMIUM && $(BIN)/python -m pytest
+pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
+	@$(BIN)/python -m pytest -q -n 2 -m "not browser"
+	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
+	if [ -n "$$postgres" ]; then \
+	    echo "The same tables and pages on PostgreSQL:"; \
+	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 -m "not browser and not processes"; \
+	elif [ "$${CI:-}" = true ]; then \
+	    echo "No PostgreSQL answers: TEST_DATABASE_URL may name one. With CI=true nothing is left out." >&2; exit 1; \
+	else \
+	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
+	fi
+	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -m browser || { code=$$?; [ $$code -eq 5 ]; }
+
+key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
+	@$(APART) ENCRYPTION_KEYS= $(BIN)/python manage.py new_key
 
 screenshots: $(DEV) ## Take the README's screenshots anew
-	@CHROMIUM="$$($(BIN)/python tests/find_browser.py)" && export CHROMIUM && $(BIN)/python -m tests.browser.screenshots
+	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" $(BIN)/python -m tests.browser.screenshots
 
 bench: $(DEV) ## Measure the simulated cloud with ten thousand hubs
 	@$(BIN)/python -m tests.bench.bench_simcloud
 
-clean: ## Remove the environment and caches, never var/
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove the environment, caches and the demo's data, never the real data in var/home
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis var/demo "$(SCRATCH)"

@@ -56,7 +56,7 @@ BESIDE = {
     "tasks": {"loop"},
     "signals": {"middleware", "tasks"},
     "views": {"context", "templatetags"},
-    "management": {"launch", "terminal"},
+    "management": {"launch", "templatetags", "terminal"},
     "urls": {"views"},
     "apps": {"signals"},
 }

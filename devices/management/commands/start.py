@@ -253,7 +253,7 @@ def _worker_answers(since: datetime) -> bool:
 
 
 def _sign_ins() -> list[str]:
-    width = max(len(person.email) for person in demo.RESIDENTS)
+    width = max(len(email) for email in (demo.SUPPORT_EMAIL, *(p.email for p in demo.RESIDENTS)))
     people = [
         f"    {person.email:<{width}}   {person.role} of {person.household}"
         for person in demo.RESIDENTS

@@ -1,0 +1,137 @@
+"""From sign-in to a verified version in a real Chromium, against the real processes."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.browser.story import browser, person, review
+from tests.product import Product
+
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
+VERIFIED_WITHIN_MS = 150_000
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    with Product(tmp_path_factory.mktemp("product")) as running:
+        for hub in range(7):
+            control(running, f"hubs/{hub}/online", {"online": True}, "PUT")
+            control(running, f"hubs/{hub}/offer", {"fw_version": "6.1.0"}, "POST")
+        yield running
+
+
+def control(product: Product, path: str, body: dict[str, object], method: str) -> None:
+    answer = requests.request(method, f"{product.cloud_url}/control/{path}", json=body, timeout=10)
+    answer.raise_for_status()
+
+
+def pushes(product: Product) -> int:
+    """Return how many pushes the cloud accepted in all."""
+    told = requests.get(f"{product.cloud_url}/control/counters", timeout=10).json()["pushes"]
+    return sum(outcomes.get("accepted", 0) for jobs in told.values() for outcomes in jobs.values())
+
+
+def state_of(page: Page) -> str:
+    return page.locator("#install").get_attribute("data-state") or ""
+
+
+def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str) -> None:
+    complaints: list[str] = []
+    with sync_playwright() as playwright, browser(playwright, chromium) as opened:
+        owner = person(opened, product.url, "owner@example.com", complaints=complaints)
+        member = person(opened, product.url, "member@example.com", java_script_enabled=False)
+        with owner as page, member as plain:
+            page.get_by_role("button", name="Check now").click()
+            expect(page.locator(".notice.success")).to_contain_text("Asked the cloud")
+            # the rows follow by themselves
+            offered = page.locator("#hub-list .lit", has_text="6.1.0")
+            expect(offered).to_have_count(7, timeout=20_000)
+            before = pushes(product)
+
+            hub = review(page)
+            expect(page.locator("main")).to_contain_text("What you are agreeing to")
+            confirmed_at = time.monotonic()
+            page.get_by_role("button", name="Install 6.1.0 now").click()
+            page.wait_for_selector("#install")
+            while pushes(product) == before:
+                assert time.monotonic() - confirmed_at < 10
+                time.sleep(0.05)
+            reached_cloud_after_s = time.monotonic() - confirmed_at
+
+            plain.goto("/?sort=name")
+            other = review(plain)
+            assert other != hub
+            plain.get_by_role("button", name="Install 6.1.0 now").click()
+            assert plain.locator('noscript meta[http-equiv="refresh"]').count() == 1
+
+            with person(opened, product.url, "viewer@example.com") as looking:
+                expect(looking.locator("main")).to_contain_text("You may look, not install")
+                assert looking.get_by_role("link", name="Review update").count() == 0
+            with person(opened, product.url, "cabin@example.com") as stranger:
+                assert hub not in stranger.locator("#hub-list").inner_text()
+                gone = stranger.request.get(page.url)
+                assert gone.status == 404
+
+            # nobody reloads this page: it changes in place until the verdict
+            expect(page.locator("#install")).to_have_attribute(
+                "data-state", "verified", timeout=VERIFIED_WITHIN_MS
+            )
+            expect(page.locator("#verdict")).to_contain_text(f"Verified: {hub} runs 6.1.0")
+            assert page.locator(".witnesses li.agrees").count() == 3
+            assert page.locator("#install[hx-get]").count() == 0
+
+            until = time.monotonic() + VERIFIED_WITHIN_MS / 1000
+            while state_of(plain) != "verified":
+                assert time.monotonic() < until
+                plain.wait_for_timeout(2000)
+                plain.reload()
+            assert pushes(product) == before + 2
+
+            page.goto("/history/")
+            expect(page.locator("tbody tr")).to_have_count(2)
+            page.goto("/audit/?action=install.")
+            expect(page.locator("tbody")).to_contain_text(
+                f"owner@example.com confirmed installing 6.1.0 on {hub}"
+            )
+    assert complaints == []
+    assert reached_cloud_after_s < 2, "a confirm reaches the cloud within 2 s"
+
+
+def test_a_changed_offer_is_shown_instead_of_sent(product: Product, chromium: str) -> None:
+    with (
+        sync_playwright() as playwright,
+        browser(playwright, chromium) as opened,
+        person(opened, product.url, "owner@example.com") as page,
+    ):
+        expect(page.locator("#hub-list")).to_contain_text("6.1.0", timeout=20_000)
+        before = pushes(product)
+        hub = review(page)
+        form = page.url
+        control(product, f"hubs/{hub}/offer", {"fw_version": "6.2.0"}, "PUT")
+        page.get_by_role("button", name="Install 6.1.0 now").click()
+        expect(page.locator("#install")).to_have_attribute("data-state", "refused", timeout=15_000)
+        expect(page.locator("#verdict")).to_contain_text("Nothing was sent")
+        assert pushes(product) == before
+        assert form.endswith("/install/")
+
+
+def test_a_phone_shows_every_page_without_sideways_scrolling(
+    product: Product, chromium: str
+) -> None:
+    with (
+        sync_playwright() as playwright,
+        browser(playwright, chromium) as opened,
+        person(
+            opened,
+            product.url,
+            "owner@example.com",
+            viewport={"width": 390, "height": 844},
+            color_scheme="dark",
+        ) as page,
+    ):
+        for path in ("/", "/history/", "/audit/", "/accounts/", "/accounts/link/", "/profile/"):
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path

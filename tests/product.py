@@ -1,0 +1,90 @@
+"""The whole product as real processes: web server, worker, and the demo's simulated cloud."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT_S = 90
+KEPT = ("PATH", "HOME", "LANG", "CI")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Product:
+    """`manage.py start --demo` in a folder of its own; a context manager."""
+
+    def __init__(self, data_dir: Path, *, port: int = 0, demo: bool = True) -> None:
+        self.data_dir = data_dir
+        self.port = port or free_port()
+        self.cloud_port = free_port()
+        self.demo = demo
+        self.said: list[str] = []
+        self.environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        self.environment |= {"ENV_FILE": ""}
+        if not demo:
+            self.environment |= {"DATA_DIR": str(data_dir)}
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def cloud_url(self) -> str:
+        return f"http://127.0.0.1:{self.cloud_port}"
+
+    def start(self) -> Self:
+        """Start it and return once it says that it is running; raises AssertionError with what
+        it said instead.
+        """
+        words = ["--demo", "--data-dir", str(self.data_dir)] if self.demo else []
+        if self.demo:
+            words += ["--cloud-port", str(self.cloud_port)]
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "start", "--port", str(self.port), *words],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(running,), daemon=True)
+        self._reader.start()
+        running.wait(START_LIMIT_S)
+        assert any("Ctrl-C stops everything" in line for line in self.said), "".join(self.said)
+        return self
+
+    def _read(self, running: threading.Event) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if "Ctrl-C stops everything" in line:
+                running.set()
+        running.set()
+
+    def stop(self) -> int:
+        """Press Ctrl-C; return the exit status."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+        status = self.process.wait(60)
+        self._reader.join(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

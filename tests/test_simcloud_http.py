@@ -330,6 +330,32 @@ def test_tags_and_metadata_merge(me: Api, spare: Iterator[str]) -> None:
     assert refusal(me.call("DELETE", "/v1/user/nodes", tags=["a:b"])) == (400, 105018)
 
 
+def test_schedules_are_kept_as_their_operations_say(me: Api, spare: Iterator[str]) -> None:
+    path = f"/v1/user/nodes/params?node_id={next(spare)}"
+
+    def write(**schedule: Any) -> list[Any]:
+        me.call("PUT", path, {"Schedule": {"Schedules": [schedule]}})
+        return list(me.get(path)[1]["Schedule"]["Schedules"])
+
+    assert write(id="A1", operation="add", name="Dusk") == [
+        {"enabled": True, "id": "A1", "name": "Dusk"}
+    ]
+    assert write(id="A1", operation="disable")[0]["enabled"] is False
+    assert write(id="A1", operation="remove") == []
+
+
+def test_reboot_takes_a_hub_away_for_a_moment(
+    cloud: SimCloud, me: Api, spare: Iterator[str]
+) -> None:
+    node = next(spare)
+    me.call("PUT", f"/v1/user/nodes/params?node_id={node}", {"System": {"Reboot": True}})
+    assert cloud.hub(node)["online"] is True
+    cloud.advance(5)
+    assert cloud.hub(node)["online"] is False
+    cloud.advance(20)
+    assert cloud.hub(node)["online"] is True
+
+
 def test_hub_never_seen_has_no_connectivity_and_no_params(
     cloud: SimCloud, me: Api, spare: Iterator[str]
 ) -> None:
@@ -405,6 +431,7 @@ def test_groups_are_made_filled_read_and_removed(me: Api, spare: Iterator[str]) 
     me.call("PUT", group, node_list=[two])
     _, told = me.get(f"{group}&node_list=true")
     assert told["groups"][0]["nodes"] == [one, two]
+    assert me.get(f"/v1/user/nodes?group_id={made['group_id']}")[1]["nodes"] == [one, two]
     me.call("PUT", group, operation="remove", nodes=[one], group_name="Dock side")
     _, told = me.get(f"{path}?node_details=true&sub_groups=true")
     found = told["groups"][-1]

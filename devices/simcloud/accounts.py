@@ -67,4 +67,4 @@ class Account:
 
 
 def _hashed(email: str, password: str) -> str:
-    return hashlib.sha256(f"{email}\0{password}".encode()).hexdigest()
+    return hashlib.sha256(f"{email}\0{password}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,6 +7,7 @@ meet a fault that comes after. So an answer that leaves this module is already o
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from devices.simcloud.store import Store
 from devices.simcloud.wire import Answer, Refusal, Request, Unauthorized, reply
 from devices.simcloud.world import World
 
+_LOG = logging.getLogger(__name__)
 OTA_UPDATE = "/v1/user/nodes/ota_update"
 
 
@@ -116,6 +118,10 @@ class App:
             result = handler(call)
         except (Refusal, Unauthorized) as refusal:
             return refusal.answer()
+        except Exception:
+            # What the real cloud says when it stumbles; the reason is for whoever runs this one.
+            _LOG.exception("%s %s", call.request.method, call.request.path)
+            return Refusal(100001, "Internal server error", 500).answer()
         return result if isinstance(result, Answer) else reply(result)
 
     def _count(

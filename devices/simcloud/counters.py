@@ -20,6 +20,7 @@ class Counters:
 
     def add(self, *key: str) -> None:
         name = _SEPARATOR.join(part.replace(_SEPARATOR, " ") for part in key)
+        name = name.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be stored
         self._counts[name] += 1
         self.dirty.add(name)
 

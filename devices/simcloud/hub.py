@@ -15,6 +15,7 @@ from devices.simcloud.jobs import Job
 from devices.simcloud.names import Identity
 from devices.simcloud.scenarios import HAPPY, Scenario
 
+REBOOT_IN_S, REBOOT_TAKES_S = 2.0, 18.0
 FETCH_AFTER_BOOT_S = 5.0  # esp_rmaker_ota_using_topics.c
 _FINAL = frozenset({"success", "rejected"})
 
@@ -230,6 +231,14 @@ class Hub:
             for run in self.runs:
                 run.stop_at(now)
             self.switches.append((now, False))
+
+    def reboot(self, now: float) -> None:
+        """Restart it, as the System service asks; what it was doing begins again after boot."""
+        down, up = now + REBOOT_IN_S, now + REBOOT_IN_S + REBOOT_TAKES_S
+        for run in self.runs:
+            run.stop_at(down)
+        self.switches += [(down, False), (up, True)]
+        self._fetch_after_boot(up)
 
     def _fetch_after_boot(self, now: float) -> None:
         offer = self.offer(now)

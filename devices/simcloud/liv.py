@@ -145,7 +145,7 @@ def params(hub: Hub, at: float) -> dict[str, Any]:
     device |= hub.written
     services: dict[str, dict[str, Any]] = {
         "Schedule": {"Schedules": []},
-        "Time": {"TZ": who.time_zone, "TZ-POSIX": f"STD{-who.utc_offset_h}"},
+        "Time": {"TZ": who.time_zone, "TZ-POSIX": who.posix_zone},
         "System": {"Reboot": False},
         "Local Control": {"POP": "", "Type": 0},
     }
@@ -164,7 +164,12 @@ def write(hub: Hub, body: dict[str, Any], at: float) -> None:
             _check(known[name], key, value)
     for name, values in body.items():
         for key, value in values.items():
-            if name != DEVICE:
+            if key == "Schedules":
+                kept = hub.services.setdefault(name, {})
+                kept[key] = _scheduled(kept.get(key, []), value)
+            elif name == "System":
+                hub.reboot(at)
+            elif name != DEVICE:
                 hub.services.setdefault(name, {})[key] = value
             elif key == "Enable Repellers":
                 set_repellent(hub, bool(value), at)
@@ -172,6 +177,23 @@ def write(hub: Hub, body: dict[str, Any], at: float) -> None:
                 hub.refill = (REFILL_HOURS[value], runtime_h(hub, at))
             else:
                 hub.written[key] = value
+
+
+def _scheduled(kept: list[dict[str, Any]], operations: list[Any]) -> list[dict[str, Any]]:
+    """The schedules after `[{"id": ..., "operation": "add|edit|remove|enable|disable", ...}]`."""
+    schedules = {one["id"]: one for one in kept}
+    for wish in operations:
+        if not isinstance(wish, dict) or not isinstance(wish.get("id"), str):
+            raise BadWrite("a schedule has an id")
+        fields = dict(wish)
+        operation, name = str(fields.pop("operation", "add")), fields["id"]
+        if operation == "remove":
+            schedules.pop(name, None)
+        else:
+            on = {"enable": True, "disable": False}.get(operation)
+            old = schedules.get(name, {"enabled": True})
+            schedules[name] = old | fields | ({} if on is None else {"enabled": on})
+    return list(schedules.values())
 
 
 def _check(takes: tuple[_Param, ...], key: str, value: object) -> None:

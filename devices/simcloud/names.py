@@ -51,8 +51,12 @@ PLACES = (
     "Fox Hollow",
     "Birch Landing",
 )
-# (hours from UTC, what the hub's Time service calls it)
-ZONES = ((-5, "America/New_York"), (-6, "America/Chicago"), (-7, "America/Denver"))
+# (hours from UTC in winter, the zone's name, the zone as the hub's Time service spells it)
+ZONES = (
+    (-5, "America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
+    (-6, "America/Chicago", "CST6CDT,M3.2.0,M11.1.0"),
+    (-7, "America/Denver", "MST7MDT,M3.2.0,M11.1.0"),
+)
 
 
 def unit(*parts: object) -> float:
@@ -79,6 +83,7 @@ class Identity:
     fw_version: str  # what it left the factory with
     utc_offset_h: int
     time_zone: str
+    posix_zone: str
     mapped_days_ago: int
 
     def unit(self, salt: str) -> float:
@@ -97,7 +102,7 @@ def hub_name(index: int) -> str:
 
 def identity(seed: int, index: int) -> Identity:
     dice = random.Random(f"hub/{seed}/{index}")
-    offset, zone = ZONES[index % len(ZONES)]
+    offset, zone, posix_zone = ZONES[index % len(ZONES)]
     return Identity(
         seed=seed,
         index=index,
@@ -107,5 +112,6 @@ def identity(seed: int, index: int) -> Identity:
         fw_version=dice.choice(("5.3.2", "5.3.2", "5.4.1")),
         utc_offset_h=offset,
         time_zone=zone,
+        posix_zone=posix_zone,
         mapped_days_ago=dice.randrange(40, 900),
     )

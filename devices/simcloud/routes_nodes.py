@@ -36,6 +36,9 @@ def listing(call: Call) -> dict[str, Any]:
         chosen, next_id = [wanted], ""
     else:
         chosen, next_id = page(list(account.nodes), request.query)
+        if group_id := request.query.get("group_id"):  # as pythermacell asks for a group's nodes
+            group = account.groups.get(group_id, {"nodes": []})
+            chosen = [n for n in chosen if n in group["nodes"]]
         tags = {tag for tag in request.query.get("tags", "").split(",") if tag}
         if tags:
             chosen = [n for n in chosen if tags <= set(call.world.hubs[n].tags)]

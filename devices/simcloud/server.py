@@ -94,7 +94,8 @@ class Server:
 
 
 def _is_control(request: Request) -> bool:
-    if not request.path.startswith(control.PREFIX + "/"):
+    """Whether it is for the control endpoint: from this machine, and not from a web page on it."""
+    if not request.path.startswith(control.PREFIX + "/") or "origin" in request.headers:
         return False
     return ipaddress.ip_address(request.peer.partition("%")[0]).is_loopback
 

@@ -227,6 +227,19 @@ def test_an_approval_expires(home: Home, enter: Any, time_machine: Any) -> None:
     assert "half an hour" in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("installed", "offered", "is_older"),
+    [("5.4.7", "5.3.3", True), ("5.3.2", "5.3.10", False), ("5.3.2", "beta-1", False)],
+)
+def test_a_step_back_is_called_one(
+    home: Home, enter: Any, installed: str, offered: str, is_older: bool
+) -> None:
+    Node.objects.filter(pk=home.new.pk).update(fw_version=installed)
+    home.new.offers.update(fw_version=offered)
+    text = enter(home.people[Role.OWNER]).get(f"/hubs/{home.new.pk}/install/").content.decode()
+    assert ("older version than the hub runs" in text) is is_older
+
+
 def test_an_offline_hub_is_refused_with_the_reason(home: Home, enter: Any) -> None:
     Node.objects.filter(pk=home.new.pk).update(is_online=False)
     client = enter(home.people[Role.OWNER])

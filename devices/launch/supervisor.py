@@ -197,12 +197,13 @@ def _section(name: str, **values: object) -> str:
     lines = [f"[{name}]"]
     for key, value in values.items():
         text = str(value)
-        if re.search(r"\s[;#]|[\r\n]", text):
+        # It reads these as comments and as expansions, the latter twice for some of its options.
+        if re.search(r"\s[;#]|%|[\r\n]", text):
             raise CannotStart(
-                f"supervisord cannot work in a folder whose path holds ' #' or ' ;' ({text}): move "
-                "this folder or choose another DATA_DIR."
+                f"supervisord cannot work in a folder whose path holds '%', ' #' or ' ;' ({text}): "
+                "move it, or choose another DATA_DIR."
             )
-        lines.append(f"{key} = {text.replace('%', '%%')}")
+        lines.append(f"{key} = {text}")
     return "\n".join(lines) + "\n"
 
 

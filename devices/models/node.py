@@ -192,3 +192,17 @@ class Offer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.fw_version} ({self.ota_job_id})"
+
+    def is_older_than(self, version: str) -> bool:
+        """Is this an older version, as far as both are plain numbers with dots?
+
+        The hub would take it: its firmware only compares for being different
+        (esp-rainmaker firmware, esp_rmaker_https_ota.c).
+        """
+        mine, theirs = _numbers(self.fw_version), _numbers(version)
+        return bool(mine and theirs) and mine < theirs
+
+
+def _numbers(version: str) -> list[int]:
+    parts = version.strip().split(".")
+    return [int(part) for part in parts] if all(p.isascii() and p.isdigit() for p in parts) else []

@@ -1,13 +1,13 @@
-"""Who acts at a terminal, and secrets that are read without being shown."""
+"""Who acts at a terminal, and that they may."""
 
 import getpass
 import os
-import sys
 
-from django.core.management.base import CommandError
-
-from devices.models import Actor, Household, Membership, Role, User
-from devices.policies import role_in
+from devices.models import Actor, Household, Node, Outcome, Role, User, audit
+from devices.policies import Right, may, role_in
+from devices.terminal.console import plain
+from devices.terminal.ends import Ended, Exit
+from devices.views.access import SENTENCES
 
 
 def acting(email: str | None) -> User:
@@ -15,22 +15,65 @@ def acting(email: str | None) -> User:
     if email:
         user = User.objects.filter(email__iexact=email.strip(), is_active=True).first()
         if user is None:
-            raise CommandError(f"Nobody signs in here as {email}.")
+            raise Ended(Exit.NOT_UNDERSTOOD, f"Nobody signs in here as {plain(email)}.")
         return user
-    owners = list(User.objects.filter(memberships__role=Role.OWNER, is_active=True).distinct()[:2])
+    owners = list(User.objects.filter(memberships__role=Role.OWNER, is_active=True).distinct()[:10])
     if len(owners) == 1:
         return owners[0]
     if not owners:
-        raise CommandError("There is no owner yet; `manage.py household create` makes one.")
-    raise CommandError("Several people are owners here; say who acts with --as EMAIL.")
+        raise Ended(
+            Exit.NOT_UNDERSTOOD,
+            "There is no owner yet; `manage.py household create` makes one, --as EMAIL names "
+            "somebody else.",
+        )
+    names = ", ".join(sorted(user.email for user in owners))
+    raise Ended(
+        Exit.NOT_UNDERSTOOD,
+        f"Several people are owners here; say who acts with --as EMAIL: {names}.",
+        candidates=sorted(user.email for user in owners),
+    )
 
 
 def actor_of(user: User, household: Household | None = None) -> Actor:
     """Return the person as an actor at this terminal."""
     role = role_in(user, household) if household is not None else user.staff_role
-    return Actor.person(
-        user, role=role, via="terminal", address="local", browser=f"account {_account()}"
+    return Actor.person(user, role=role, via="terminal", address="local", browser=_program())
+
+
+def operator() -> Actor:
+    """Return whoever may run commands on this server: an account of the machine, not a person
+    who signs in.
+    """
+    return Actor(
+        name=_account(), role="operator", via="terminal", address="local", browser=_program()
     )
+
+
+def require(user: User, right: Right, household: Household, node: Node | None = None) -> None:
+    """Raise Ended, and keep the refusal in the trail, when this person may not: as the pages do."""
+    if may(user, right, household):
+        return
+    audit.record(
+        actor_of(user, household),
+        "access.refused",
+        f"{user.email} may not {SENTENCES[right]} in {household}.",
+        household=household,
+        node=node,
+        outcome=Outcome.REFUSED,
+        why="the role does not include this right",
+        detail={"right": right.value},
+    )
+    sentence = f"Your role in {household} does not let you {SENTENCES[right]}."
+    raise Ended(
+        Exit.REFUSED,
+        sentence,
+        event="refused",
+        reasons=[{"code": "no_right", "sentence": sentence}],
+    )
+
+
+def _program() -> str:
+    return f"manage.py, account {_account()} of the server"
 
 
 def _account() -> str:
@@ -38,25 +81,3 @@ def _account() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def household_named(name: str | None, user: User) -> Household:
-    """Return this person's household by name or number; their only one by default."""
-    memberships = Membership.objects.filter(user=user).select_related("household")
-    mine = [membership.household for membership in memberships]
-    if name is None:
-        if len(mine) == 1:
-            return mine[0]
-        names = ", ".join(str(household) for household in mine) or "none"
-        raise CommandError(f"Say which household with --household; yours: {names}.")
-    fitting = [h for h in mine if str(h.pk) == name or h.name.lower() == name.lower()]
-    if len(fitting) == 1:
-        return fitting[0]
-    raise CommandError(f"You belong to no household that is called {name}.")
-
-
-def read_secret(question: str) -> str:
-    """Return a password: asked for without echo at a terminal, else the first line of the input."""
-    if sys.stdin.isatty():
-        return getpass.getpass(question)
-    return sys.stdin.readline().rstrip("\r\n")

@@ -71,6 +71,7 @@ def _form(
         "offer": offer,
         "agreed": sign(now_bound) if now_bound is not None and not reasons else "",
         "reasons": reasons,
+        "is_older": offer is not None and offer.is_older_than(node.fw_version),
         "refused": [] if refused is None else refused.reasons,
         "differences": differences,
         "problem": problem,

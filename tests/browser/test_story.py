@@ -19,7 +19,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     with Product(tmp_path_factory.mktemp("product")) as running:
         for hub in range(7):
             control(running, f"hubs/{hub}/online", {"online": True}, "PUT")
-            control(running, f"hubs/{hub}/offer", {"fw_version": "6.1.0"}, "POST")
+            control(running, f"hubs/{hub}/offer", {"fw_version": "6.1.0"}, "PUT")
         yield running
 
 

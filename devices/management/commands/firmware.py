@@ -1,267 +1,322 @@
 """Firmware from a terminal or a script: the same verbs, policies and audit as the pages."""
 
-import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
+from itertools import groupby
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from devices import installs
-from devices.confirm import bind
-from devices.models import Node, OtaJob, State, User
-from devices.policies import Right, jobs_for, may, nodes_for, why_not_install
+from devices.confirm import BindingError, bind, read_binding, sign
+from devices.explain import explain_trouble, one_line
+from devices.models import Household, Node, Offer, OtaJob, State
+from devices.policies import Right, jobs_for, why_not_install
 from devices.sync import ask_check
 from devices.templatetags.show import roughly, size
-from devices.terminal.people import acting, actor_of
-from devices.terminal.words import (
-    EXIT,
-    EXIT_INTERRUPTED,
-    EXIT_NOT_CONFIRMED,
-    EXIT_NOTHING_NEW,
-    EXIT_REFUSED,
-    EXIT_STILL_RUNNING,
-    EXIT_TABLE,
-    as_json,
-    hub_values,
-    job_values,
-    plain,
-)
-from devices.terminal.work import wait_until
+from devices.terminal import choose
+from devices.terminal.command import TerminalCommand
+from devices.terminal.ends import Ended, Exit
+from devices.terminal.facts import hub_values, job_values, offer_values
+from devices.terminal.follow import Following, page_of
+from devices.terminal.people import actor_of, require
+from devices.views.access import households_of, zone_of
+from devices.views.listing import Attention, hubs_of
+from devices.views.standing import of_hub, of_job
 
-CHECK_LIMIT_S = 60
+CHECK_LIMIT_S = 120
+# These make a check pointless, whatever it would find.
+HOPELESS = {"hub_gone", "account_unlinked", "signed_out", "job_running"}
 
 
-class Command(BaseCommand):
-    help = "List hubs, check for firmware, install it, watch and look back."
-
-    def create_parser(self, *args: Any, **options: Any) -> Any:
-        return super().create_parser(
-            *args, formatter_class=RawDescriptionHelpFormatter, epilog=EXIT_TABLE, **options
-        )
+class Command(TerminalCommand):
+    help = "List hubs, check for new firmware, install it, watch installs and look back."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True)
+        verbs = self.verbs(parser)
+        hub = {"metavar": "HUB", "help": "name, serial number or node id"}
+        self.verb(verbs, "list", "every hub that the acting person may see")
 
-        def verb(name: str, words: str) -> ArgumentParser:
-            one = verbs.add_parser(
-                name, help=words, epilog=EXIT_TABLE, formatter_class=RawDescriptionHelpFormatter
-            )
-            one.add_argument("--as", dest="person", metavar="EMAIL", help="who acts")
-            one.add_argument("--json", action="store_true", help="one JSON object a line")
-            return one
+        check = self.verb(verbs, "check", "ask the cloud for new firmware and wait for the answer")
+        check.add_argument("hubs", nargs="*", **hub)
+        check.add_argument("--all", action="store_true", help="all hubs, as without any HUB")
+        _add_timeout(check, f"for the answers ({CHECK_LIMIT_S})", CHECK_LIMIT_S)
 
-        verb("list", "every hub you may see")
-        check = verb("check", "ask the cloud for new firmware, and wait for the answer")
-        check.add_argument("hub", nargs="*", help="name, serial number or node id; all without one")
-        install = verb("install", "check, show, ask, install, and follow to the verdict")
-        install.add_argument("hub")
+        install = self.verb(
+            verbs, "install", "check, show what is offered, ask, install, follow to the verdict"
+        )
+        install.add_argument("hub", **hub)
         install.add_argument("--yes", action="store_true", help="confirm without being asked")
-        install.add_argument("--timeout", type=float, default=7200, help="seconds to follow (7200)")
-        watch = verb("watch", "follow the newest install of a hub, or an install by number")
-        watch.add_argument("what", help="hub or number of the install")
-        watch.add_argument("--timeout", type=float, default=7200, help="seconds to follow (7200)")
-        history = verb("history", "installs, newest first")
-        history.add_argument("hub", nargs="?")
-        history.add_argument("--limit", type=int, default=20)
+        _add_timeout(install, "for the verdict (until there is one)", None)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.is_json = bool(options["json"])
-        self.user = acting(options["person"])
-        status = getattr(self, f"do_{options['verb']}")(options)
-        if status:
-            sys.exit(status)
+        watch = self.verb(verbs, "watch", "follow an install to its verdict")
+        watch.add_argument(
+            "what", metavar="HUB|NUMBER", help="number of the install, or a hub: its newest one"
+        )
+        _add_timeout(watch, "for the verdict (until there is one)", None)
 
-    def say(self, text: str) -> None:
-        """Print a line for a person; nothing when programs read."""
-        if not self.is_json:
-            self.stdout.write(text)
-            self.stdout.flush()
-
-    def tell(self, values: dict[str, Any]) -> None:
-        """Print a line for a program."""
-        if self.is_json:
-            self.stdout.write(as_json(values))
-            self.stdout.flush()
+        history = self.verb(verbs, "history", "installs, the newest first")
+        history.add_argument("hub", nargs="?", **hub)
+        history.add_argument("--limit", type=int, default=20, help="how many (20)")
 
     def do_list(self, options: dict[str, Any]) -> int:
-        for node in nodes_for(self.user).present().for_list().order_by("name", "pk"):
-            self.tell(hub_values(node))
-            self.say(_line(node))
-        return 0
+        now, home = timezone.now(), self.home(options)
+        nodes = hubs_of(self.user).order_by("name", "pk").for_list()
+        if home is not None:
+            nodes = nodes.filter(account__household=home)
+        rows = [("HUB", "MODEL", "INSTALLED", "OFFERED", "ONLINE", "STATE")]
+        for node in nodes:
+            standing = of_hub(node, Attention(node.attention), now)
+            self.console.tell("hub", **hub_values(node), standing=standing.words)
+            rows.append((*_row(node), standing.words))
+        if len(rows) > 1:
+            self.console.table(rows)
+        else:
+            self.console.say("No hubs here yet.")
+        return Exit.DONE
 
     def do_check(self, options: dict[str, Any]) -> int:
-        named = [find_hub(self.user, name) for name in options["hub"]]
-        nodes = named or list(nodes_for(self.user, Right.CHECK).present().for_list())
-        self._check(nodes)
-        for node in nodes_for(self.user).filter(pk__in=[n.pk for n in nodes]).for_list():
-            self.tell(hub_values(node))
-            self.say(_line(node))
-        return 0
+        home = self.home(options)
+        if options["hubs"] and options["all"]:
+            raise Ended(Exit.NOT_UNDERSTOOD, "Name hubs or say --all, not both.")
+        if options["hubs"]:
+            nodes = [choose.hub(self.user, text, home) for text in options["hubs"]]
+        else:
+            nodes = self._all_to_check(home)
+        return self._check(nodes, options["timeout"])
 
-    def _check(self, nodes: list[Node]) -> None:
-        by_household: dict[int, list[Node]] = {}
+    def _all_to_check(self, home: Household | None) -> list[Node]:
+        """Return every hub that may be checked; raises Ended when the role allows none of them."""
+        may_check = {one.pk for one in households_of(self.user, Right.CHECK)}
+        nodes = choose.hubs_of(self.user, home).for_list().order_by("name", "pk")
+        chosen = [node for node in nodes if node.account.household_id in may_check]
+        if not chosen:
+            for node in nodes[:1]:
+                require(self.user, Right.CHECK, node.account.household, node)
+            raise Ended(Exit.NOTHING_NEW, "There are no hubs to check.")
+        return chosen
+
+    def _check(self, nodes: list[Node], limit_s: float | None, *, is_said: bool = True) -> int:
+        """Ask for a check of these hubs and wait until each is answered; say what was found."""
         for node in nodes:
-            household = node.account.household
-            if not may(self.user, Right.CHECK, household):
-                raise CommandError(f"Your role in {household} does not let you ask for a check.")
-            by_household.setdefault(household.pk, []).append(node)
-        asked = sum(
+            require(self.user, Right.CHECK, node.account.household, node)
+        in_order = sorted(nodes, key=lambda node: (node.account.household_id, node.pk))
+        for _, group in groupby(in_order, key=lambda node: node.account.household_id):
+            mine = list(group)
             ask_check(mine, actor=actor_of(self.user, mine[0].account.household))
-            for mine in by_household.values()
-        )
-        if not asked:
-            raise CommandError("No cloud account of these hubs is signed in; reconnect it first.")
-        waiting = Node.objects.filter(pk__in=[n.pk for n in nodes], check_asked_at__isnull=False)
-        if not wait_until(lambda: not waiting.exists(), limit_s=CHECK_LIMIT_S, loop="chores"):
-            raise CommandError("The cloud has not answered; the check goes on by itself.")
-
-    def do_install(self, options: dict[str, Any]) -> int:
-        node = find_hub(self.user, options["hub"])
-        self._check([node])
-        node = find_hub(self.user, node.node_id)
-        offer = node.offer
-        if offer is None or offer.fw_version == node.fw_version:
-            words = node.check_trouble_text or f"{plain(node)} is up to date ({node.fw_version})."
-            self.say(words)
-            self.tell({**hub_values(node), "is_over": True, "headline": words})
-            return EXIT_NOTHING_NEW
-        reasons = why_not_install(self.user, node, offer, timezone.now())
-        if reasons:
-            return self._refused(installs.Refused(reasons))
-        binding = bind(node, offer)
-        usual = installs.typical(node.model, offer.fw_version)
-        self.say(f"{plain(node)}: {node.fw_version or '?'} -> {offer.fw_version}")
-        self.say(f"  {plain(offer.description) or 'no description'}")
-        self.say(f"  {size(offer.size_bytes)}, MD5 {offer.md5 or 'not given'}")
-        if usual.typical:
-            self.say(f"  usually {roughly(usual.typical)} here, at most {roughly(usual.slowest)}")
-        if node.is_in_use:
-            self.say("  The hub is in use right now; it does not repel while it restarts.")
-        self.tell(hub_values(node))
-        if not options["yes"] and not _agrees(f"Install {offer.fw_version} now? (y/n) "):
-            self.say("Nothing was sent.")
-            self.tell({"is_over": True, "headline": "Not confirmed; nothing was sent."})
-            return EXIT_NOT_CONFIRMED
-        try:
-            job = installs.request(
-                user=self.user,
-                node=node,
-                binding=binding,
-                actor=actor_of(self.user, node.account.household),
-            )
-        except installs.Refused as refused:
-            return self._refused(refused)
-        return self._follow(job, options["timeout"])
-
-    def _refused(self, refused: installs.Refused) -> int:
-        self.tell(
-            {
-                "is_over": True,
-                "headline": "Nothing was sent.",
-                "reasons": [{"code": r.code, "sentence": r.sentence} for r in refused.reasons],
-            }
-        )
-        if not self.is_json:
-            self.stderr.write(f"Nothing was sent. {refused}")
-        return EXIT_REFUSED
-
-    def do_watch(self, options: dict[str, Any]) -> int:
-        what = options["what"]
-        job = jobs_for(self.user).filter(pk=int(what)).first() if what.isdigit() else None
-        if job is None:
-            job = find_hub(self.user, what).latest_job
-        if job is None:
-            raise CommandError("Nothing was installed on this hub from here.")
-        return self._follow(job, options["timeout"])
-
-    def _follow(self, job: OtaJob, limit_s: float) -> int:
-        seen: set[object] = set()
+        waiting = {node.pk for node in nodes if node.is_being_checked}
+        unasked = [node for node in nodes if not node.is_being_checked]
+        troubled = len(unasked)
+        for node in unasked:
+            self._say_unasked(node)
 
         def news() -> None:
-            job.refresh_from_db()
-            for report in job.reports.all():
-                if not report.is_before_push and ("report", report.pk) not in seen:
-                    seen.add(("report", report.pk))
-                    self.say(
-                        f"  {_time(report.heard_at)} {plain(report.word)}: {plain(report.info)}"
-                    )
-                    self.tell(
-                        {
-                            "report": report.sequence,
-                            "word": report.word,
-                            "info": report.info,
-                            "percent": report.percent,
-                            "heard_at": report.heard_at,
-                        }
-                    )
-            if ("state", job.state, job.pushes) not in seen:
-                seen.add(("state", job.state, job.pushes))
-                self.say(f"  {_time(job.state_at)} {State(job.state).label}")
-                if job.is_live:
-                    self.tell({"job": job.pk, "state": job.state, "at": job.state_at})
+            nonlocal troubled
+            asked = choose.hubs_of(self.user, None, gone=True).filter(pk__in=waiting)
+            answered = asked.filter(check_asked_at__isnull=True)
+            for node in answered.for_list().order_by("name", "pk"):
+                waiting.discard(node.pk)
+                troubled += bool(node.check_trouble)
+                if is_said:
+                    self.console.tell("hub", **hub_values(node))
+                    self.console.say(_found(node))
+            self.console.live(f"Waiting for the cloud's answer about {_hubs(len(waiting))}")
 
-        def is_over() -> bool:
-            return not OtaJob.objects.live().filter(pk=job.pk).exists()
+        is_done = self.work.until(lambda: not waiting, loop="chores", limit_s=limit_s, news=news)
+        if not is_done and not self.console.is_unheard:
+            raise Ended(
+                Exit.GOES_ON,
+                f"The cloud has not answered about {_hubs(len(waiting))} yet. {self._why_late(nodes)}",
+                event="timeout",
+                waiting=len(waiting),
+            )
+        status = Exit.NO_ANSWER if troubled else Exit.DONE
+        if is_said:
+            self.console.tell(
+                "checked", hubs=len(nodes), troubled=troubled, exit_status=int(status)
+            )
+        return status
 
+    def _say_unasked(self, node: Node) -> None:
+        told = explain_trouble("signed_out")
+        self.console.tell("unasked", hub=str(node), node_id=node.node_id, headline=told.headline)
+        self.console.hint(f"{node}: {told.headline} {told.todo}")
+
+    def _why_late(self, nodes: list[Node]) -> str:
+        for account in {node.account_id: node.account for node in nodes}.values():
+            account.refresh_from_db()
+            if account.trouble:
+                told = explain_trouble(account.trouble, account.trouble_text)
+                return f"{told.headline} {told.todo}"
+        return "The question stands and is answered by the worker."
+
+    def do_install(self, options: dict[str, Any]) -> int:
         try:
-            is_done = wait_until(is_over, limit_s=limit_s, loop="installs", news=news)
+            job = self._confirmed(options)
         except KeyboardInterrupt:
-            self.stderr.write(f"\nThe install goes on. Watch it: manage.py firmware watch {job.pk}")
-            return EXIT_INTERRUPTED
-        job.refresh_from_db()
-        values = job_values(job)
-        self.say(f"{values['headline']} {values['what']}\n{values['is_safe']} {values['todo']}")
-        self.say(f"Support code {values['support_code']}, install {job.pk}.")
-        self.tell(values)
-        return EXIT[job.state] if is_done else EXIT_STILL_RUNNING
+            raise Ended(
+                Exit.INTERRUPTED, "Interrupted. Nothing was sent.", event="interrupted"
+            ) from None
+        self.console.say(f"Confirmed as install {job.pk}: {page_of(job)}")
+        return Following(job, self.console).to_verdict(self.work, options["timeout"])
+
+    def _confirmed(self, options: dict[str, Any]) -> OtaJob:
+        """Check, show, ask and confirm; raises Ended when nothing is to be sent."""
+        node = choose.hub(self.user, options["hub"], self.home(options))
+        require(self.user, Right.INSTALL, node.account.household, node)
+        reasons = why_not_install(self.user, node, node.offer, timezone.now())
+        if any(reason.code in HOPELESS for reason in reasons):
+            raise _refused([reason for reason in reasons if reason.code in HOPELESS])
+        self._check([node], CHECK_LIMIT_S, is_said=False)
+        node = choose.hub(self.user, node.node_id, node.account.household)
+        offer = node.offer
+        if node.check_trouble:
+            told = explain_trouble(node.check_trouble, node.check_trouble_text)
+            raise Ended(
+                Exit.NO_ANSWER,
+                f"Nothing was sent. {told.headline} {told.todo} (support code {told.code})",
+                event="refused",
+                **hub_values(node),
+            )
+        if offer is None:
+            raise Ended(
+                Exit.NOTHING_NEW,
+                f"There is no new firmware for {one_line(str(node))}; it runs "
+                f"{one_line(node.fw_version) or 'a version that is not known'}.",
+                event="nothing_new",
+                **hub_values(node),
+            )
+        agreed = sign(bind(node, offer))
+        self._show(node, offer)
+        is_possible = not why_not_install(self.user, node, offer, timezone.now())
+        question = f"Install {one_line(offer.fw_version)} on {one_line(str(node))}?"
+        if is_possible and not options["yes"] and not self.console.agrees(question):
+            raise Ended(
+                Exit.NOT_CONFIRMED, "Not confirmed. Nothing was sent.", event="not_confirmed"
+            )
+        return self._request(node, agreed)
+
+    def _request(self, node: Node, agreed: str) -> OtaJob:
+        """Confirm what was shown, as the page's form does; refusals go into the trail."""
+        node = Node.objects.select_related("account__household").get(pk=node.pk)
+        before = node.latest_job
+        try:
+            return installs.request(
+                user=self.user,
+                node=node,
+                binding=read_binding(agreed),
+                actor=actor_of(self.user, node.account.household),
+                retry_of=before if before is not None and not before.is_live else None,
+            )
+        except BindingError as problem:
+            raise Ended(Exit.REFUSED, str(problem), event="refused") from problem
+        except installs.Refused as refused:
+            raise _refused(refused.reasons) from refused
+
+    def _show(self, node: Node, offer: Offer) -> None:
+        """Say all that is agreed to."""
+        usual = installs.typical(node.model, offer.fw_version)
+        self.console.tell(
+            "offer",
+            hub=str(node),
+            node_id=node.node_id,
+            household=node.account.household.name,
+            from_version=node.fw_version,
+            **offer_values(offer),
+            is_online=node.is_online,
+            is_in_use=node.is_in_use,
+            usually_s=usual.typical,
+        )
+        if usual.typical is not None:
+            lasts = (
+                f"{roughly(usual.typical)}, at most {roughly(usual.slowest)} so far "
+                f"({usual.verified} of {usual.count} installs like this were verified here)"
+            )
+        else:
+            lasts = "a few minutes; this version was not installed on such a hub here before"
+        facts = {
+            "Hub": f"{node}, serial {node.serial or 'not known'}",
+            "Household": str(node.account.household),
+            "From": node.fw_version or "not known",
+            "To": offer.fw_version,
+            "What is new": offer.description or "The cloud gives no description.",
+            "Size": size(offer.size_bytes),
+            "MD5": offer.md5 or "not given",
+            "Cloud job": offer.ota_job_id,
+            "Usually": lasts,
+            "Meanwhile": "The hub does not repel while it restarts. Keep it plugged in.",
+        }
+        if node.is_in_use:
+            facts["In use now"] = f"Somebody may be outside: it is {node.get_repellent_display()}."
+        for name, value in facts.items():
+            self.console.say(f"  {name:<12} {one_line(value, 4000)}")
+
+    def do_watch(self, options: dict[str, Any]) -> int:
+        job = choose.install(self.user, options["what"], self.home(options))
+        job = jobs_for(self.user).select_related("node__account", "household").get(pk=job.pk)
+        return Following(job, self.console).to_verdict(self.work, options["timeout"])
 
     def do_history(self, options: dict[str, Any]) -> int:
+        home = self.home(options)
         jobs = jobs_for(self.user).for_list()
         if options["hub"]:
-            jobs = jobs.filter(node=find_hub(self.user, options["hub"]))
-        for job in jobs[: options["limit"]]:
-            self.tell(job_values(job))
-            self.say(
-                f"{job.pk:>6}  {job.requested_at:%Y-%m-%d %H:%M}  {plain(job.hub_name):<24} "
-                f"{job.from_version} -> {job.to_version}  {State(job.state).label}"
-                f"  by {plain(job.requested_by_name)}"
+            jobs = jobs.filter(node=choose.hub(self.user, options["hub"], home, gone=True))
+        elif home is not None:
+            jobs = jobs.filter(household=home)
+        rows = [("NUMBER", "WHEN", "HUB", "FROM", "TO", "VERDICT", "BY")]
+        for job in jobs[: max(0, options["limit"])]:
+            self.console.tell("install", **job_values(job))
+            rows.append(
+                (
+                    str(job.pk),
+                    f"{job.requested_at.astimezone(zone_of(job.household)):%Y-%m-%d %H:%M}",
+                    job.hub_name,
+                    job.from_version or "?",
+                    job.to_version,
+                    of_job(job).words,
+                    job.requested_by_name,
+                )
             )
-        return 0
+        if len(rows) > 1:
+            self.console.table(rows)
+        else:
+            self.console.say("Nothing was installed from here yet.")
+        return Exit.DONE
 
 
-def find_hub(user: User, name: str) -> Node:
-    """Return the one hub of this person with that node id, serial number or name."""
-    mine = nodes_for(user).present().for_list()
-    for wanted in ({"node_id": name}, {"serial__iexact": name}, {"name__iexact": name}):
-        found = list(mine.filter(**wanted)[:5])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(f"{plain(node)} ({node.node_id})" for node in found)
-            raise CommandError(f"Several hubs are called that; name one by its node id: {ids}.")
-    names = ", ".join(plain(node) for node in mine.order_by("name")[:10]) or "none"
-    raise CommandError(f"You have no hub that is called {plain(name)}. Yours: {names}.")
-
-
-def _line(node: Node) -> str:
-    offer = node.offer
-    online = {True: "online", False: "offline", None: "?"}[node.is_online]
-    new = (
-        f"-> {offer.fw_version}" if offer and offer.fw_version != node.fw_version else "up to date"
+def _add_timeout(parser: ArgumentParser, words: str, default: float | None) -> None:
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", default=default, help=f"seconds to wait {words}"
     )
-    trouble = f"  ({plain(node.check_trouble_text)})" if node.check_trouble else ""
+
+
+def _refused(reasons: list[Any]) -> Ended:
+    return Ended(
+        Exit.REFUSED,
+        f"Nothing was sent. {' '.join(reason.sentence for reason in reasons)}",
+        event="refused",
+        reasons=[{"code": reason.code, "sentence": reason.sentence} for reason in reasons],
+    )
+
+
+def _row(node: Node) -> tuple[str, str, str, str, str]:
+    online = {True: "yes", False: "no", None: "?"}[node.is_online]
+    offered = node.offer.fw_version if node.offer is not None else "-"
+    return str(node), node.model or "?", node.fw_version or "?", offered, online
+
+
+def _found(node: Node) -> str:
+    """Return what a check found, in one line."""
+    runs = one_line(node.fw_version) or "a version that is not known"
+    if node.check_trouble:
+        told = explain_trouble(node.check_trouble, node.check_trouble_text)
+        return f"{one_line(str(node))}: {told.headline} {told.todo}"
+    if node.offer is None:
+        return f"{one_line(str(node))}: runs {runs}, nothing new"
     return (
-        f"{plain(node):<24} {plain(node.model):<16} {node.fw_version or '?':<10} {new:<14} "
-        f"{online}{trouble}"
+        f"{one_line(str(node))}: runs {runs}, {one_line(node.offer.fw_version)} is offered "
+        f"({size(node.offer.size_bytes)})"
     )
 
 
-def _agrees(question: str) -> bool:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _time(at: Any) -> str:
-    return f"{timezone.localtime(at):%H:%M:%S}"
+def _hubs(count: int) -> str:
+    return "one hub" if count == 1 else f"{count} hubs"

@@ -59,6 +59,7 @@ class Start:
     """One start, from the first check to the last process."""
 
     def __init__(self, options: dict[str, Any]) -> None:
+        self.is_stopping = False
         self.parent = os.getppid() if options["stop_with_parent"] else None
         self.is_demo = bool(options["demo"])
         self.target = "make demo" if self.is_demo else "make run"
@@ -122,7 +123,7 @@ class Start:
                 self._already_running(lock.holder())
             lock.note(f"{self.public_url} (process {os.getpid()})")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, _interrupt)
+                signal.signal(number, self._interrupt)
             try:
                 self._start()
                 self._stay()
@@ -227,9 +228,14 @@ class Start:
             log = _short(self.supervisor.log_folder / f"{name}.log")
             say(f"The {NAMES.get(name, name)} had stopped and was started again; see {log}.")
 
+    def _interrupt(self, *_: object) -> None:
+        """Leave for the stop, once: a second Ctrl-C must not cut the stop short."""
+        if not self.is_stopping:
+            self.is_stopping = True
+            raise KeyboardInterrupt
+
     def _stop(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        self.is_stopping = True
         was_running = self.supervisor.is_running
         if was_running:
             say("\nStopping …")
@@ -242,10 +248,6 @@ def say(text: str) -> None:
     """Print for the person at the terminal, who may have closed it."""
     with suppress(OSError, ValueError):
         print(text, flush=True)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _worker_answers(since: datetime) -> bool:

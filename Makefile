@@ -70,11 +70,11 @@ check: $(DEV) ## Check migrations and the production settings
 	@$(APART) PUBLIC_URL=https://hubs.example.org $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
-	@$(BIN)/python -m pytest -q -n 2 -m "not browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
 	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \
-	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 -m "not browser and not processes"; \
+	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser and not processes"; \
 	elif [ "$${CI:-}" = true ]; then \
 	    echo "No PostgreSQL answers: TEST_DATABASE_URL may name one. With CI=true nothing is left out." >&2; exit 1; \
 	else \

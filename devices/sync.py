@@ -53,6 +53,8 @@ SYNC_EVERY = timedelta(minutes=2)
 SYNC_PER_HUB = timedelta(seconds=0.1)
 # A hub whose check failed for a reason of its own is asked again after this.
 CHECK_AGAIN = timedelta(hours=1)
+# One statement names no more hubs than this.
+HUBS_AT_ONCE = 500
 
 ClientMaker = Callable[..., RainmakerClient]
 
@@ -180,8 +182,9 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
     now = now or timezone.now()
     asked = [node for node in nodes if node.gone_at is None and node.account.is_linked]
     with transaction.atomic():
-        for node in asked:
-            node.touch(now, check_asked_at=now, next_check_at=now)
+        for start in range(0, len(asked), HUBS_AT_ONCE):
+            ids = [node.pk for node in asked[start : start + HUBS_AT_ONCE]]
+            Node.objects.filter(pk__in=ids).touch_all(now, check_asked_at=now, next_check_at=now)
         if asked:
             audit.record(
                 actor,

@@ -52,9 +52,12 @@ class NodeQuerySet(models.QuerySet["Node"]):
             .order_by(F("check_asked_at").asc(nulls_last=True), "next_check_at")
         )
 
-    def touch_all(self, now: datetime) -> None:
-        """Mark all these hubs as changed, so that open pages show it. One query."""
-        self.update(revision=F("revision") + 1, changed_at=now)
+    def touch_all(self, now: datetime, **changes: Any) -> None:
+        """Write the changes and mark all these hubs as changed, so that open pages show it.
+
+        One query.
+        """
+        self.update(revision=F("revision") + 1, changed_at=now, **changes)
 
     def fingerprint(self) -> str:
         """Return a short text that differs whenever any of these hubs was added, changed or left.

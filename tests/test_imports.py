@@ -56,7 +56,8 @@ BESIDE = {
     "tasks": {"loop"},
     "signals": {"middleware", "tasks"},
     "views": {"context", "templatetags"},
-    "management": {"launch", "templatetags", "terminal"},
+    "management": {"launch", "templatetags", "terminal", "views"},
+    "terminal": {"templatetags", "views"},
     "urls": {"views"},
     "apps": {"signals"},
 }

@@ -1,8 +1,9 @@
 """Which hub, household, account or install is meant; what is not clear is never guessed."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from devices.explain import one_line
+from devices.hubwords import one_line
 from devices.models import CloudAccount, Household, Node, OtaJob, User
 from devices.models.node import NodeQuerySet
 from devices.policies import Right, accounts_for, households_for, jobs_for, nodes_for
@@ -61,7 +62,7 @@ def hub(user: User, text: str, household: Household | None = None, *, gone: bool
     )
 
 
-def _told(nodes: list[Node], total: int) -> dict[str, object]:
+def _told(nodes: list[Node], total: int) -> dict[str, Any]:
     lines = [
         f"  {node}  (serial {node.serial or 'not known'}, node id {node.node_id}, "
         f"hub:{node.pk}, {node.account.household})"

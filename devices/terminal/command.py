@@ -65,7 +65,8 @@ class TerminalCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # the bare streams: Django's wrappers end every piece with a line break
-        self.console = Console(self.stdout._out, self.stderr._out, is_json=bool(options["json"]))
+        out, err = cast(Any, self.stdout)._out, cast(Any, self.stderr)._out
+        self.console = Console(out, err, is_json=bool(options["json"]))
         self.work = Work(self.console)
         try:
             _require_tables()

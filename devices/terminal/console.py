@@ -73,7 +73,7 @@ class Console:
         self.is_unheard = False
         self.is_live = not is_json and out.isatty() and os.environ.get("TERM") != "dumb"
         """Is there a person at a terminal that can write over a line?"""
-        self._is_line_open = False
+        self._line = ""
 
     def say(self, text: str = "") -> None:
         """Write a line for people; nothing when a program reads."""
@@ -92,10 +92,12 @@ class Console:
 
     def live(self, text: str) -> None:
         """Write over the last line of a person's terminal; nothing elsewhere."""
-        if self.is_live:
-            self._is_line_open = True
-            columns = shutil.get_terminal_size().columns
-            self._write(CLEAR_LINE + cut(plain(text), columns - 1), ending="")
+        if not self.is_live:
+            return
+        line = cut(plain(text), shutil.get_terminal_size().columns - 1)
+        if line != self._line:
+            self._write(CLEAR_LINE + line, ending="")
+            self._line = line
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Write rows in columns as wide as they need to be; the first row names them."""
@@ -120,8 +122,8 @@ class Console:
                 return False
 
     def _close_line(self) -> None:
-        if self._is_line_open:
-            self._is_line_open = False
+        if self._line:
+            self._line = ""
             self._write(CLEAR_LINE, ending="")
 
     def _write(self, text: str, *, ending: str = "\n", to_err: bool = False) -> None:

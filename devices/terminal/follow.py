@@ -8,7 +8,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices import installs
-from devices.explain import explain_job, explain_report, one_line
+from devices.explain import explain_job, explain_report
+from devices.hubwords import one_line
 from devices.models import AuditEvent, OtaJob, Report, State
 from devices.templatetags.show import roughly, span
 from devices.terminal.console import Console
@@ -61,7 +62,7 @@ class Following:
         if revision is not None and revision != self.revision:
             self.job.refresh_from_db()
             self.revision = self.job.revision
-            for at, item in sorted(self._fresh(), key=lambda pair: pair[0]):
+            for _, item in sorted(self._fresh(), key=lambda pair: pair[0]):
                 if isinstance(item, Report):
                     self._say_report(item)
                 else:

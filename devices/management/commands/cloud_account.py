@@ -3,107 +3,181 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
-from devices.cloud.errors import CloudError
-from devices.models import AccountState, CloudAccount
-from devices.policies import Right, accounts_for, may
-from devices.sync import link_account, unlink_account
-from devices.terminal.people import acting, actor_of, household_named, read_secret
-from devices.terminal.words import as_json, plain
-from devices.terminal.work import wait_until
+from devices.cloud.errors import CloudError, SignInAgain
+from devices.explain import explain_trouble
+from devices.forms import OTHER, LinkForm
+from devices.models import AccountState, CloudAccount, Household, OtaJob
+from devices.policies import Right, accounts_for
+from devices.sync import link_account, trouble_code, unlink_account
+from devices.terminal import choose
+from devices.terminal.command import TerminalCommand
+from devices.terminal.console import read_password
+from devices.terminal.ends import Ended, Exit
+from devices.terminal.facts import account_values, hub_values
+from devices.terminal.people import actor_of, require
 
-FIRST_LOOK_LIMIT_S = 120
+FIRST_LOOK_LIMIT_S = 180
 
 
-class Command(BaseCommand):
-    help = "Link a cloud account (password from standard input), list and unlink them."
+class Command(TerminalCommand):
+    help = "Link a cloud account (its password from standard input), list and unlink accounts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True)
-        for name, words in (
-            ("link", "sign in to a cloud and link the account, or sign in again"),
-            ("list", "every cloud account of your households"),
-            ("unlink", "wipe the tokens and stop asking; history stays"),
-        ):
-            verb = verbs.add_parser(name, help=words)
-            verb.add_argument("--as", dest="person", metavar="EMAIL", help="who acts")
-            verb.add_argument("--json", action="store_true", help="one JSON object a line")
-            verb.add_argument("--household", help="name or number")
-            if name != "list":
-                verb.add_argument("--email", required=True, help="the cloud account's e-mail")
-                verb.add_argument("--url", default=settings.DEFAULT_CLOUD_URL, help="the cloud")
-            if name == "link":
-                verb.add_argument(
-                    "--no-wait", action="store_true", help="do not wait for the first look"
-                )
+        verbs = self.verbs(parser)
+        link = self.verb(
+            verbs,
+            "link",
+            "sign in to a cloud, or again, and wait until its hubs are known; the password is "
+            "asked for, or is the first line of standard input",
+        )
+        link.add_argument("--email", required=True, help="e-mail address of the cloud account")
+        link.add_argument("--url", default="", help="another cloud than this server's usual one")
+        link.add_argument("--no-wait", action="store_true", help="leave its hubs to the worker")
+        link.add_argument(
+            "--timeout",
+            type=float,
+            metavar="S",
+            default=FIRST_LOOK_LIMIT_S,
+            help=f"seconds to wait for its hubs ({FIRST_LOOK_LIMIT_S})",
+        )
+        self.verb(verbs, "list", "every linked cloud account")
+        unlink = self.verb(verbs, "unlink", "wipe the tokens and stop asking; history stays")
+        unlink.add_argument("--email", required=True, help="e-mail address of the cloud account")
+        unlink.add_argument("--url", default="", help="its cloud, where there are several")
+        unlink.add_argument("--yes", action="store_true", help="confirm without being asked")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.is_json = bool(options["json"])
-        self.user = acting(options["person"])
-        getattr(self, f"do_{options['verb']}")(options)
+    def do_link(self, options: dict[str, Any]) -> int:
+        home = choose.household(self.user, options["household"])
+        require(self.user, Right.MANAGE, home)
+        began = timezone.now()
+        account = self._link(home, options)
+        if options["no_wait"]:
+            self.console.say(
+                f"Linked {account.email} at {account.cloud_host}. The worker reads its hubs."
+            )
+        else:
+            self._wait_for_hubs(account, began, options["timeout"])
+        self.console.tell("linked", **account_values(account, _hubs(account)), exit_status=0)
+        return Exit.DONE
 
-    def do_link(self, options: dict[str, Any]) -> None:
-        household = household_named(options["household"], self.user)
-        if not may(self.user, Right.MANAGE, household):
-            raise CommandError(f"Your role in {household} does not let you manage cloud accounts.")
-        password = read_secret(f"Password of {options['email']} at the cloud: ")
-        if not password:
-            raise CommandError("No password came; give it on standard input.")
+    def _link(self, home: Household, options: dict[str, Any]) -> CloudAccount:
+        password = read_password(f"Password of {options['email']} at the cloud")
+        told = {
+            "household_id": home.pk,
+            "email": options["email"],
+            "password": password,
+            "cloud": OTHER if options["url"] else "",
+            "address": options["url"],
+        }
+        form = LinkForm(told, households=[home])
+        if not form.is_valid():
+            words = " ".join(str(words) for errors in form.errors.values() for words in errors)
+            raise Ended(Exit.NOT_UNDERSTOOD, f"Not linked. {words}")
         try:
-            account = link_account(
-                household=household,
-                base_url=options["url"],
-                email=options["email"],
+            return link_account(
+                household=home,
+                base_url=form.base_url(),
+                email=form.cleaned_data["email"],
                 password=password,
-                actor=actor_of(self.user, household),
+                actor=actor_of(self.user, home),
             )
         except CloudError as problem:
-            raise CommandError(f"Not linked: {problem}") from problem
-        if not options["no_wait"]:
-            hubs = account.nodes.filter(gone_at__isnull=True)
+            explained = explain_trouble(trouble_code(problem), str(problem))
+            raise Ended(
+                Exit.REFUSED if isinstance(problem, SignInAgain) else Exit.NO_ANSWER,
+                f"Not linked. {explained.headline} {explained.todo}",
+                event="refused",
+                trouble=trouble_code(problem),
+                support_code=explained.code,
+            ) from problem
 
-            def is_known() -> bool:
-                account.refresh_from_db()
-                return account.synced_at is not None and not hubs.filter(checked_at=None).exists()
+    def _wait_for_hubs(self, account: CloudAccount, began: Any, limit_s: float) -> None:
+        """Wait until the account was read and each of its hubs checked; say what was found."""
+        hubs = account.nodes.filter(gone_at__isnull=True)
+        unchecked = hubs.filter(checked_at=None, check_trouble="")
 
-            if not wait_until(is_known, limit_s=FIRST_LOOK_LIMIT_S, loop="chores"):
-                raise CommandError("Linked, but the cloud has not listed all hubs yet.")
-        self._show(account)
+        def is_known() -> bool:
+            account.refresh_from_db()
+            is_read = account.synced_at is not None and account.synced_at >= began
+            return not account.is_linked or (is_read and not unchecked.exists())
 
-    def do_list(self, options: dict[str, Any]) -> None:
-        for account in accounts_for(self.user):
-            self._show(account)
+        def news() -> None:
+            if self.console.is_live:
+                self.console.live(f"{hubs.count()} hubs found, {unchecked.count()} to be checked")
 
-    def do_unlink(self, options: dict[str, Any]) -> None:
-        url = options["url"].rstrip("/")
-        found = [
-            account
-            for account in accounts_for(self.user, Right.MANAGE)
-            if account.email.lower() == options["email"].lower() and account.base_url == url
-        ]
-        if len(found) != 1:
-            raise CommandError("You manage no such cloud account; `cloud_account list` shows them.")
-        unlink_account(found[0], actor=actor_of(self.user, found[0].household))
-        self._show(found[0])
-
-    def _show(self, account: CloudAccount) -> None:
-        hubs = account.nodes.filter(gone_at__isnull=True).count()
-        if self.is_json:
-            values = {
-                "account": account.pk,
-                "email": account.email,
-                "cloud": account.base_url,
-                "household": account.household.name,
-                "state": account.state,
-                "hubs": hubs,
-                "trouble": account.trouble,
-            }
-            self.stdout.write(as_json(values))
-        else:
-            state = AccountState(account.state).label
-            self.stdout.write(
-                f"{plain(account.email):<32} {account.cloud_host:<28} "
-                f"{plain(account.household):<20} {state}, {hubs} hubs"
+        is_done = self.work.until(is_known, loop="chores", limit_s=limit_s, news=news)
+        if not is_done or not account.is_linked:
+            explained = explain_trouble(account.trouble, account.trouble_text)
+            why = f"{explained.headline} {explained.todo}" if account.trouble else ""
+            raise Ended(
+                Exit.GOES_ON,
+                f"Linked, but not all of its hubs are known yet. {why}".rstrip(),
+                event="timeout",
+                **account_values(account, _hubs(account)),
             )
+        rows = [("HUB", "SERIAL", "INSTALLED", "OFFERED")]
+        for node in hubs.for_list().order_by("name", "pk"):
+            self.console.tell("hub", **hub_values(node))
+            offered = node.offer.fw_version if node.offer is not None else "-"
+            rows.append((str(node), node.serial or "?", node.fw_version or "?", offered))
+        count = len(rows) - 1
+        self.console.say(
+            f"Linked {account.email} at {account.cloud_host}: "
+            f"{'one hub' if count == 1 else f'{count} hubs'}."
+        )
+        if count:
+            self.console.table(rows)
+
+    def do_list(self, options: dict[str, Any]) -> int:
+        home = self.home(options)
+        rows = [("E-MAIL", "CLOUD", "HOUSEHOLD", "STATE", "HUBS", "TROUBLE")]
+        for account in accounts_for(self.user):
+            is_elsewhere = home is not None and account.household_id != home.pk
+            if is_elsewhere or account.state == AccountState.UNLINKED:
+                continue
+            hubs = _hubs(account)
+            self.console.tell("account", **account_values(account, hubs))
+            told = explain_trouble(account.trouble, account.trouble_text)
+            rows.append(
+                (
+                    account.email,
+                    account.cloud_host,
+                    account.household.name,
+                    AccountState(account.state).label,
+                    str(hubs),
+                    told.headline if account.trouble else "-",
+                )
+            )
+        if len(rows) > 1:
+            self.console.table(rows)
+        else:
+            self.console.say("No cloud account is linked yet.")
+        return Exit.DONE
+
+    def do_unlink(self, options: dict[str, Any]) -> int:
+        url = options["url"].strip().rstrip("/")
+        account = choose.account(self.user, options["email"], url, self.home(options))
+        require(self.user, Right.MANAGE, account.household)
+        hubs = _hubs(account)
+        running = OtaJob.objects.live().filter(node__account=account).count()
+        self.console.say(
+            f"Its tokens are wiped and its cloud is asked no more about {hubs} "
+            f"hub{'' if hubs == 1 else 's'}; the history stays."
+        )
+        if running:
+            self.console.hint(f"Installs that run now and will not be followed: {running}.")
+        question = f"Unlink {account.email} at {account.cloud_host}?"
+        if not options["yes"] and not self.console.agrees(question):
+            raise Ended(
+                Exit.NOT_CONFIRMED, "Not confirmed. Nothing was changed.", event="not_confirmed"
+            )
+        unlink_account(account, actor=actor_of(self.user, account.household))
+        self.console.say("Unlinked.")
+        self.console.tell("unlinked", **account_values(account, hubs), exit_status=0)
+        return Exit.DONE
+
+
+def _hubs(account: CloudAccount) -> int:
+    return account.nodes.filter(gone_at__isnull=True).count()

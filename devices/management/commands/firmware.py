@@ -2,14 +2,15 @@
 
 from argparse import ArgumentParser
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 from django.utils import timezone
 
 from devices import installs
 from devices.confirm import BindingError, bind, read_binding, sign
-from devices.explain import explain_trouble, one_line
-from devices.models import Household, Node, Offer, OtaJob, State
+from devices.explain import explain_trouble
+from devices.hubwords import one_line
+from devices.models import Household, Node, Offer, OtaJob
 from devices.policies import Right, jobs_for, why_not_install
 from devices.sync import ask_check
 from devices.templatetags.show import roughly, size
@@ -33,7 +34,7 @@ class Command(TerminalCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = self.verbs(parser)
-        hub = {"metavar": "HUB", "help": "name, serial number or node id"}
+        hub: dict[str, Any] = {"metavar": "HUB", "help": "name, serial number or node id"}
         self.verb(verbs, "list", "every hub that the acting person may see")
 
         check = self.verb(verbs, "check", "ask the cloud for new firmware and wait for the answer")
@@ -65,7 +66,8 @@ class Command(TerminalCommand):
             nodes = nodes.filter(account__household=home)
         rows = [("HUB", "MODEL", "INSTALLED", "OFFERED", "ONLINE", "STATE")]
         for node in nodes:
-            standing = of_hub(node, Attention(node.attention), now)
+            attention = Attention(cast(Any, node).attention)
+            standing = of_hub(node, attention, now)
             self.console.tell("hub", **hub_values(node), standing=standing.words)
             rows.append((*_row(node), standing.words))
         if len(rows) > 1:
@@ -103,8 +105,8 @@ class Command(TerminalCommand):
         for _, group in groupby(in_order, key=lambda node: node.account.household_id):
             mine = list(group)
             ask_check(mine, actor=actor_of(self.user, mine[0].account.household))
-        waiting = {node.pk for node in nodes if node.is_being_checked}
-        unasked = [node for node in nodes if not node.is_being_checked]
+        waiting = {node.pk for node in nodes if node.account.is_linked}
+        unasked = [node for node in nodes if node.pk not in waiting]
         troubled = len(unasked)
         for node in unasked:
             self._say_unasked(node)
@@ -119,13 +121,15 @@ class Command(TerminalCommand):
                 if is_said:
                     self.console.tell("hub", **hub_values(node))
                     self.console.say(_found(node))
-            self.console.live(f"Waiting for the cloud's answer about {_hubs(len(waiting))}")
+            if waiting:
+                self.console.live(f"Waiting for the cloud's answer about {_hubs(len(waiting))}")
 
         is_done = self.work.until(lambda: not waiting, loop="chores", limit_s=limit_s, news=news)
         if not is_done and not self.console.is_unheard:
             raise Ended(
                 Exit.GOES_ON,
-                f"The cloud has not answered about {_hubs(len(waiting))} yet. {self._why_late(nodes)}",
+                f"The cloud has not answered about {_hubs(len(waiting))} yet. "
+                f"{self._why_late(nodes)}",
                 event="timeout",
                 waiting=len(waiting),
             )
@@ -167,7 +171,7 @@ class Command(TerminalCommand):
         if any(reason.code in HOPELESS for reason in reasons):
             raise _refused([reason for reason in reasons if reason.code in HOPELESS])
         self._check([node], CHECK_LIMIT_S, is_said=False)
-        node = choose.hub(self.user, node.node_id, node.account.household)
+        node = choose.hub(self.user, f"hub:{node.pk}")
         offer = node.offer
         if node.check_trouble:
             told = explain_trouble(node.check_trouble, node.check_trouble_text)
@@ -177,7 +181,7 @@ class Command(TerminalCommand):
                 event="refused",
                 **hub_values(node),
             )
-        if offer is None:
+        if offer is None or offer.fw_version == node.fw_version:
             raise Ended(
                 Exit.NOTHING_NEW,
                 f"There is no new firmware for {one_line(str(node))}; it runs "

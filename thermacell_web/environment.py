@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
 from environs import Env, EnvError, validate
 
 env = Env()
@@ -39,7 +40,13 @@ def read_env_file(default: Path) -> None:
     path = Path(named) if named else default
     if named and not path.is_file():
         _refuse("ENV_FILE", "name a file that exists, or be empty to read none", named)
-    env.read_env(path, recurse=False)
+    if not path.is_file():
+        return
+    # Into os.environ itself, so that every reader, and every process started from here, sees it.
+    for name, value in dotenv_values(path, interpolate=False, encoding="utf-8").items():
+        if value is None:
+            raise ImproperlyConfigured(f"The line {name!r} in {path} must read NAME=value.")
+        os.environ.setdefault(name, value)
 
 
 def read_data_dir(default: Path, base: Path) -> Path:
@@ -155,11 +162,14 @@ def read_redis(name: str) -> str:
 
 def read_email(name: str) -> dict[str, Any]:
     """Return how mail is sent: to the log unless the variable names a server."""
-    must = "be an address such as smtp+tls://user:password@host:587, or console:"
+    must = "be an address such as submission://user:password@host:587, smtp://host or console:"
     if not given(name):
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
-    if "EMAIL_BACKEND" not in email:
+    scheme = given(name).partition(":")[0]
+    if scheme not in {"smtp", "submission", "console"} or not (
+        email.get("EMAIL_HOST") or scheme == "console"
+    ):
         _refuse(name, must)
     return email
 
@@ -191,7 +201,8 @@ def _read(
 
 
 def _refuse(name: str, must: str, value: str = "") -> NoReturn:
-    but = f", not {value!r}" if value else ""
+    # What may hold a password is not repeated.
+    but = f", not {value!r}" if value and "@" not in value else ""
     # from None: the reader's own error would only repeat it, and may show a password
     raise ImproperlyConfigured(f"{name} must {must}{but}.") from None
 

@@ -212,6 +212,7 @@ EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = _email.get("EMAIL_TIMEOUT") or 15
 DEFAULT_FROM_EMAIL = read_sender("EMAIL_FROM", "Thermacell Web <noreply@localhost>")
 
 LANGUAGE_CODE = "en"

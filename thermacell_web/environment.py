@@ -165,12 +165,9 @@ def read_email(name: str) -> dict[str, Any]:
     must = "be an address such as submission://user:password@host:587, smtp://host or console:"
     if not given(name):
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
-    email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
-    scheme = given(name).partition(":")[0]
-    if scheme not in {"smtp", "submission", "console"} or not (
-        email.get("EMAIL_HOST") or scheme == "console"
-    ):
+    if given(name).partition(":")[0] not in {"smtp", "submission", "console"}:
         _refuse(name, must)
+    email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
     return email
 
 

@@ -55,7 +55,7 @@ def test_an_install_through_a_worker_with_its_queue_in_postgresql(
                 json.loads(line)
                 for line in manage("firmware", "list", "--json").stdout.splitlines()
             ]
-            node_id = next(hub["node_id"] for hub in hubs if hub["is_online"])
+            node_id = next(hub["node_id"] for hub in hubs if hub.get("is_online"))
             done = manage("firmware", "install", node_id, "--yes", "--json")
             assert done.returncode == 0, done.stderr + done.stdout
             assert "No worker" not in done.stderr

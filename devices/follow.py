@@ -84,7 +84,7 @@ def heard(job: OtaJob, news: Heard, now: datetime, limits: Timings | None = None
         elif job.trouble:
             changes |= {"trouble": "", "trouble_text": ""}
         changes["asked_at"] = now
-        changes["next_poll_at"] = _next_poll(job, now, limits)
+        changes["next_poll_at"] = next_poll(job, now, limits)
         _take_in(job, changes, now)
         settle(job, now, limits)
 
@@ -230,7 +230,8 @@ def _is_baseline(job: OtaJob, status: OtaStatus) -> bool:
     ) == (job.baseline_word, job.baseline_timestamp, job.baseline_info)
 
 
-def _next_poll(job: OtaJob, now: datetime, limits: Timings) -> datetime | None:
+def next_poll(job: OtaJob, now: datetime, limits: Timings) -> datetime | None:
+    """Return when the cloud is asked about this job again; None when listening is over."""
     if job.state != State.LOST:
         return now + seconds(limits.poll_s)
     if job.listen_until is not None and now >= job.listen_until:

@@ -33,7 +33,7 @@ READ_TIMEOUT_S = 10.0
 # nothing new, so that the last answers (four calls of 20 s) are written within the queue's limit.
 SOFT_END_S = 45.0
 HARD_END_S = 75.0
-THREADS = 16
+THREADS = 32
 THREADS_PER_ACCOUNT = 4
 
 
@@ -115,7 +115,9 @@ class Loop:
         for talk in self.find(now, busy):
             if len(self.under_way) >= THREADS:
                 return
-            if per_account[talk.account.pk] < THREADS_PER_ACCOUNT:
+            # an account whose last call failed is tried with one call before it gets more
+            room = 1 if talk.account.failures else THREADS_PER_ACCOUNT
+            if per_account[talk.account.pk] < room:
                 per_account[talk.account.pk] += 1
                 self._submit(pool, talk)
 

@@ -14,8 +14,8 @@ from django_q.models import Schedule
 
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
-from devices.follow import ask, heard, settle
-from devices.loop import Loop, Talk
+from devices.follow import ask, heard, next_poll, settle
+from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
 from devices.models import CloudAccount, Node, OtaJob, StaleJob, State
 from devices.push import (
     PushTooLate,
@@ -28,7 +28,7 @@ from devices.push import (
     send,
 )
 from devices.sync import account_failed, check_failed, keep_offer, keep_page
-from devices.timing import seconds, timings
+from devices.timing import timings
 from devices.wake import CHORES, INSTALLS, wake_chores, wake_installs
 
 SCHEDULES = {"installs": INSTALLS, "chores": CHORES}
@@ -79,7 +79,7 @@ def chores_are_idle(now: datetime) -> bool:
 
 def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
     """Yield what to say about each job that is due; those that cannot be asked are only timed."""
-    for job in OtaJob.objects.due(now)[:DUE_AT_ONCE]:
+    for job in OtaJob.objects.due(now, THREADS_PER_ACCOUNT)[:DUE_AT_ONCE]:
         if ("job", job.pk) in busy:
             continue
         account = job.node.account
@@ -111,9 +111,8 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
             return
         settle(job, now)
         if job.is_listening and job.next_poll_at is not None and job.next_poll_at <= now:
-            pause = timings().poll_s
             OtaJob.objects.filter(pk=job.pk, state=job.state).update(
-                next_poll_at=now + seconds(pause)
+                next_poll_at=next_poll(job, now, timings())
             )
     except StaleJob:
         return
@@ -176,7 +175,8 @@ def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
     for account in CloudAccount.objects.due_for_sync(now).select_related("household")[:DUE_AT_ONCE]:
         if ("account", account.pk) not in busy:
             yield _reading(account)
-    due = Node.objects.due_for_check(now).select_related("account__household")
+    due = Node.objects.due_for_check(now).in_turn(THREADS_PER_ACCOUNT)
+    due = due.select_related("account__household")
     for node in due[:DUE_AT_ONCE]:
         if ("node", node.pk) not in busy:
             yield Talk(

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
-from django.db.models import Count, F, Max, Prefetch, Q, Sum
+from django.db.models import Count, F, Max, Prefetch, Q, Sum, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from devices.models.account import AccountState, CloudAccount
@@ -44,13 +45,23 @@ class NodeQuerySet(models.QuerySet["Node"]):
         )
 
     def due_for_check(self, now: datetime) -> "NodeQuerySet":
-        """Return present hubs to be asked for firmware, those a person waits for first."""
+        """Return present hubs to be asked for firmware whose account is not resting."""
         return (
             self.present()
             .filter(account__state=AccountState.LINKED, next_check_at__lte=now)
             .filter(Q(account__resume_at__isnull=True) | Q(account__resume_at__lte=now))
-            .order_by(F("check_asked_at").asc(nulls_last=True), "next_check_at")
         )
+
+    def in_turn(self, per_account: int) -> "NodeQuerySet":
+        """Return a few hubs of each account, those a person waits for first, so that no account
+        waits behind a large one.
+        """
+        turn = Window(
+            RowNumber(),
+            partition_by=[F("account_id")],
+            order_by=[F("check_asked_at").asc(nulls_last=True), "next_check_at", "pk"],
+        )
+        return self.annotate(turn=turn).filter(turn__lte=per_account).order_by("turn", "pk")
 
     def touch_all(self, now: datetime, **changes: Any) -> None:
         """Write the changes and mark all these hubs as changed, so that open pages show it.

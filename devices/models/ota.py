@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from devices.models import audit
@@ -85,14 +86,19 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
         """Return jobs that have no verdict yet."""
         return self.filter(state__in=_LIVE_VALUES)
 
-    def due(self, now: datetime) -> "OtaJobQuerySet":
+    def due(self, now: datetime, per_account: int) -> "OtaJobQuerySet":
         """Return jobs to be pushed or asked about now, and those still listened to, with all
-        that is needed to ask. Two queries at most.
+        that is needed to ask. Accounts take turns, so that none waits behind a large one.
         """
+        turn = Window(
+            RowNumber(), partition_by=[F("node__account_id")], order_by=["next_poll_at", "pk"]
+        )
         return (
             self.filter(next_poll_at__lte=now)
+            .annotate(turn=turn)
+            .filter(turn__lte=per_account)
             .select_related("node__account__household", "household")
-            .order_by("next_poll_at")
+            .order_by("turn", "next_poll_at")
         )
 
     def matching(self, search: str) -> "OtaJobQuerySet":

@@ -214,6 +214,8 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
         Household.objects.all().delete()
         User.objects.all().delete()
         AuditEvent.objects.all().delete()
+        AuditHead.objects.all().delete()
+        Beat.objects.all().delete()
 
 
 @pytest.mark.processes

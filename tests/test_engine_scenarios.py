@@ -17,6 +17,8 @@ from devices.confirm import bind
 from devices.loop import Loop
 from devices.models import (
     AuditEvent,
+    AuditHead,
+    Beat,
     Household,
     Node,
     OtaJob,

@@ -261,3 +261,27 @@ def test_an_unlinked_account_keeps_its_history_and_no_tokens(start_cloud: StartC
     assert Household.objects.get().jobs.count() == 0
     assert account.nodes.count() == 2
     assert cloud.counters()["requests"]["POST /v1/logout2"] == 1
+
+
+def test_tokens_passwords_and_addresses_are_neither_logged_nor_stored_in_plain(
+    start_cloud: StartCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    from devices.logs import OneLine
+    from devices.sync import tokens_of
+
+    caplog.set_level("DEBUG")
+    cloud, household = start_cloud(), make_household()
+    owner = make_owner(household)
+    account = link(cloud, household, owner, GARDEN)
+    assert end_of(confirm(owner, first(account))) == (State.VERIFIED, "verified")
+    tokens = tokens_of(CloudAccount.objects.get())
+    assert tokens is not None
+    secrets = (tokens.access_token, tokens.refresh_token, PASSWORD, GARDEN)
+    logged = "\n".join(OneLine("%(message)s").format(record) for record in caplog.records)
+    trail = " ".join(f"{event.sentence} {event.detail}" for event in AuditEvent.objects.all())
+    row = " ".join(str(value) for value in CloudAccount.objects.values().get().values())
+    for secret in secrets:
+        assert secret not in logged
+        assert secret not in trail
+    for secret in secrets[:3]:
+        assert secret not in row

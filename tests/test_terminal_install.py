@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 # Each test has hubs of its own, so that none depends on what another did.
 HAPPY, WATCHED, REFUSED, DECLINED, TYPED, SLOW, ODD, TWIN, OFFLINE, FAULTY = range(10)
-VERDICTS = {
+VERDICTS: dict[int, tuple[str, dict[str, Any], int, str, str | None, int]] = {
     # index of the hub: (scenario, its parameters, exit status, state, outcome, pushes accepted)
     10: ("rejected", {"reason": "secure_version"}, 4, "rejected", "secure_version", 1),
     11: ("failed_final", {"reason": "json"}, 5, "failed", None, 1),
@@ -213,8 +214,8 @@ def test_hostile_hub_names_do_not_reach_the_terminal_raw(terminal: Terminal) -> 
     assert done.returncode == Exit.NOT_UNDERSTOOD
     assert "More than one hub is called" in done.stderr
     assert "\x1b" not in done.stderr
-    hub = terminal.cloud.hubs()[ODD]
-    done = terminal.run("firmware", "install", hub["serial"], typed="n\n")
+    serial = terminal.cloud.hubs()[ODD]["serial"]
+    done = terminal.run("firmware", "install", serial, typed="n\n")
     assert done.returncode == Exit.NOT_CONFIRMED
     assert "\x1b" not in done.stdout + done.stderr
 

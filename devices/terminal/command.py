@@ -49,7 +49,11 @@ class TerminalCommand(BaseCommand):
             ),
         )
         parser.add_argument(
-            "--json", action="store_true", help="one JSON object a line, for programs"
+            "--json",
+            action="store_true",
+            help='one JSON object a line, each with its "event"; times are UTC. What ends with a '
+            "status says so in the last one's \"exit_status\"; an install's last one is the "
+            '"verdict" with its witnesses',
         )
         if acts:
             parser.add_argument(

@@ -99,11 +99,14 @@ class Command(TerminalCommand):
 
     def _check(self, nodes: list[Node], limit_s: float | None, *, is_said: bool = True) -> int:
         """Ask for a check of these hubs and wait until each is answered; say what was found."""
-        for node in nodes:
-            require(self.user, Right.CHECK, node.account.household, node)
         in_order = sorted(nodes, key=lambda node: (node.account.household_id, node.pk))
-        for _, group in groupby(in_order, key=lambda node: node.account.household_id):
-            mine = list(group)
+        by_household = [
+            list(group)
+            for _, group in groupby(in_order, key=lambda node: node.account.household_id)
+        ]
+        for mine in by_household:
+            require(self.user, Right.CHECK, mine[0].account.household, mine[0])
+        for mine in by_household:
             ask_check(mine, actor=actor_of(self.user, mine[0].account.household))
         waiting = {node.pk for node in nodes if node.account.is_linked}
         unasked = [node for node in nodes if node.pk not in waiting]

@@ -359,6 +359,14 @@ JOBS: dict[tuple[State, str], Explanation] = {
         PROBABLY,
         WAIT_AND_LOOK,
     ),
+    (State.LOST, "never_ended"): Explanation(
+        "TW-S09",
+        Tone.ATTENTION,
+        "{hub} has been at the update for too long.",
+        "It kept reporting, but the update never came to an end. The last we heard: {words}",
+        PROBABLY,
+        WAIT_AND_LOOK,
+    ),
     (State.LOST, "went_offline"): Explanation(
         "TW-S04",
         Tone.ATTENTION,

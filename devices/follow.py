@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import transaction
+from django.utils import timezone
 
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError, NoOtaStatus, SignInAgain
 from devices.cloud.types import Connectivity, NodeConfig, OtaStatus, OtaWord
 from devices.installs import typical
-from devices.models import Actor, OtaJob, StaleJob, State, hear_version
+from devices.models import Actor, OtaJob, StaleJob, State, audit, hear_version
 from devices.push import back_to_requested, keep_status
 from devices.sync import account_failed, clip, trouble_code
 from devices.timing import Timings, seconds, timings
@@ -31,6 +32,7 @@ class Heard:
     status: OtaStatus | CloudError | None  # None: the cloud has no status for this job
     connectivity: Connectivity | CloudError
     config: NodeConfig | CloudError
+    asked_at: datetime | None = None
 
     @property
     def problems(self) -> list[CloudError]:
@@ -50,6 +52,7 @@ def ask(client: RainmakerClient, job: OtaJob) -> Heard:
     an error the cloud is not asked further.
     """
     status: OtaStatus | CloudError | None
+    asked_at = timezone.now()
     try:
         status = client.get_ota_status(node_id=job.cloud_node_id, ota_job_id=job.ota_job_id)
     except NoOtaStatus:
@@ -57,7 +60,8 @@ def ask(client: RainmakerClient, job: OtaJob) -> Heard:
     except CloudError as problem:
         return Heard(problem, problem, problem)
     config = _answer(lambda: client.get_node_config(job.cloud_node_id))
-    return Heard(status, _answer(lambda: client.get_node_status(job.cloud_node_id)), config)
+    connectivity = _answer(lambda: client.get_node_status(job.cloud_node_id))
+    return Heard(status, connectivity, config, asked_at)
 
 
 def _answer(question: Callable[[], T]) -> T | CloudError:
@@ -77,6 +81,11 @@ def heard(job: OtaJob, news: Heard, now: datetime, limits: Timings | None = None
     for problem in problems[:1]:
         account_failed(job.node.account, problem, now)
     with transaction.atomic():
+        audit.lock()
+        mine = OtaJob.objects.select_for_update().filter(pk=job.pk, state=job.state)
+        if not mine.filter(next_poll_at__isnull=False).exists():
+            # moved by someone else, or a newer attempt now owns the cloud's words
+            raise StaleJob(f"job {job.pk} is no longer {job.state} and listening")
         changes = _learn(job, news, now, limits)
         if problems:
             changes["trouble"] = trouble_code(problems[0])
@@ -116,11 +125,12 @@ def _learned(limits: Timings, job: OtaJob) -> Timings:
     slowest = typical(job.hub_model, job.to_version).slowest
     if slowest is None:
         return limits
-    return replace(limits, silence_s=max(limits.silence_s, 2 * slowest.total_seconds()))
+    learned_s = min(2 * slowest.total_seconds(), 4 * limits.silence_s)
+    return replace(limits, silence_s=max(limits.silence_s, learned_s))
 
 
 def _take_in(job: OtaJob, changes: dict[str, Any], now: datetime) -> None:
-    quiet = {"asked_at", "answered_at", "next_poll_at", "quiet_s", "version_seen_at"}
+    quiet = {"asked_at", "answered_at", "next_poll_at", "quiet_s", "watched_s", "version_seen_at"}
     quiet |= {"online_seen_at"}
     if all(getattr(job, name) == value for name, value in changes.items() if name not in quiet):
         # nothing a page shows: written without a new revision
@@ -141,7 +151,7 @@ def _learn(job: OtaJob, news: Heard, now: datetime, limits: Timings) -> dict[str
         changes |= {"version_seen": version, "version_seen_at": now}
         agrees = version == job.to_version and job.from_version != job.to_version
         changes["version_agreed_at"] = (job.version_agreed_at or now) if agrees else None
-        hear_version(job.node, version, now)
+        hear_version(job.node, version, now, asked_at=news.asked_at)
     if not isinstance(news.connectivity, CloudError):
         changes |= _learn_online(job, news.connectivity, now)
     if isinstance(news.status, CloudError):
@@ -150,13 +160,16 @@ def _learn(job: OtaJob, news: Heard, now: datetime, limits: Timings) -> dict[str
     is_news = news.status is not None and _learn_status(job, news.status, now, changes)
     if job.state == State.PUSHING and not is_news and _says_unsent(job, news.status, now, limits):
         changes["unsent_answers"] = job.unsent_answers + 1
+    # only time in which the cloud was really asked counts: a machine that slept, or a cloud that
+    # was down, says nothing about the hub
+    asked_s = 0.0
+    if job.answered_at is not None:
+        gap_s = (now - job.answered_at).total_seconds()
+        asked_s = max(0.0, min(gap_s, limits.poll_s * 3))
+    changes["watched_s"] = job.watched_s + asked_s
+    changes["quiet_s"] = 0.0 if is_news else job.quiet_s + asked_s
     if is_news:
-        changes |= {"last_news_at": now, "quiet_s": 0.0}
-    elif job.answered_at is not None:
-        # only time in which the cloud was really asked is silence: a machine that slept, or a
-        # cloud that was down, says nothing about the hub
-        gap = (now - job.answered_at).total_seconds()
-        changes["quiet_s"] = job.quiet_s + max(0.0, min(gap, limits.poll_s * 3))
+        changes["last_news_at"] = now
     return changes
 
 

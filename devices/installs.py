@@ -51,8 +51,8 @@ def request(
         raise _refuse(node, reasons, actor, now)
     try:
         with transaction.atomic():
+            audit.lock()
             OtaJob.objects.filter(node=node, is_latest=True).update(is_latest=False)
-            _stop_listening(node)
             job = OtaJob.objects.create(
                 household=node.account.household,
                 node=node,
@@ -119,16 +119,6 @@ def _refuse(node: Node, reasons: list[Reason], actor: Actor, now: datetime) -> R
     return Refused(reasons)
 
 
-def _stop_listening(node: Node) -> None:
-    """A new attempt uses the cloud's same job: later words can no longer be told apart."""
-    OtaJob.objects.filter(
-        cloud_host=node.account.cloud_host,
-        cloud_node_id=node.node_id,
-        state=State.LOST,
-        next_poll_at__isnull=False,
-    ).update(next_poll_at=None, listen_until=None)
-
-
 def cancel(job: OtaJob, *, user: User, actor: Actor, now: datetime | None = None) -> None:
     """Cancel an install that was not sent yet. Raises Refused when it is too late."""
     reasons = policies.why_not_cancel(user, job)
@@ -174,13 +164,14 @@ def typical(model: str, to_version: str) -> Typical:
             hub_model=model, to_version=to_version, pushed_at__isnull=False, ended_at__isnull=False
         )
         .order_by("-ended_at")
-        .values_list("state", "pushed_at", "ended_at")[:200]
+        .values_list("outcome", "pushed_at", "ended_at")[:200]
     )
     rows = list(ended)
     took = sorted(
         ended_at - pushed_at
-        for state, pushed_at, ended_at in rows
-        if state == State.VERIFIED and pushed_at is not None and ended_at is not None
+        for outcome, pushed_at, ended_at in rows
+        # one that was verified late tells when we heard of it, not how long it took
+        if outcome == "verified" and pushed_at is not None and ended_at is not None
     )
     return Typical(
         count=len(rows),

@@ -10,12 +10,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
 from devices.cloud.client import RainmakerClient
@@ -46,6 +47,8 @@ class Talk:
     say: Callable[[RainmakerClient], Any]
     write: Callable[[Any, datetime], "Talk | None"]
     failed: Callable[[CloudError, datetime], None]
+    later: Callable[[datetime], None] = lambda now: None
+    """Put it off, when its answer could not be written: else it would be due again at once."""
 
 
 @dataclass(slots=True)
@@ -74,10 +77,13 @@ class Loop:
 
         Returns at once when another loop holds the lease: it will find the work.
         """
-        close_old_connections()
+        _drop_broken_connections()
         while Beat.take(self.name, self.holder, timezone.now(), LEASE):
-            is_left = self._run_with_lease()
-            Beat.give_back(self.name, self.holder)
+            try:
+                is_left = self._run_with_lease()
+            finally:
+                with suppress(DatabaseError):
+                    Beat.give_back(self.name, self.holder)
             # what was asked for between the last look and giving the lease back is looked for
             if is_left or self.is_idle(timezone.now()):
                 return is_left
@@ -110,6 +116,14 @@ class Loop:
             self.under_way.clear()
 
     def _start(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        try:
+            self._start_due(pool, now)
+        except DatabaseError:
+            log.exception("%s: what is due could not be read", self.name)
+            _drop_broken_connections()
+            sleep(TICK_S)
+
+    def _start_due(self, pool: ThreadPoolExecutor, now: datetime) -> None:
         per_account = Counter(talk.account.pk for talk in self.under_way.values())
         busy = frozenset(talk.key for talk in self.under_way.values())
         for talk in self.find(now, busy):
@@ -150,7 +164,6 @@ class Loop:
         done, _ = wait(self.under_way, timeout=TICK_S, return_when=FIRST_COMPLETED)
         for future in done:
             talk = self.under_way.pop(future)
-            self._keep_session(talk.account)
             follow_up = self._written(talk, future)
             if follow_up is not None:  # the place of the one that is done is free for it
                 self._submit(pool, follow_up)
@@ -158,6 +171,7 @@ class Loop:
     def _written(self, talk: Talk, future: Future[Any]) -> Talk | None:
         now = timezone.now()
         try:
+            self._keep_session(talk.account)
             error = future.exception()
             if error is None:
                 return talk.write(future.result(), now)
@@ -168,11 +182,19 @@ class Loop:
             log.info("%s: %s was moved by someone else", self.name, talk.key)
         except DatabaseError:
             log.exception("%s: what was heard for %s could not be written", self.name, talk.key)
-            close_old_connections()
+            _drop_broken_connections()
+            self._put_off(talk, now)
         except Exception:
             # one poisonous conversation must not stop the others
             log.exception("%s: %s failed", self.name, talk.key)
+            self._put_off(talk, now)
         return None
+
+    def _put_off(self, talk: Talk, now: datetime) -> None:
+        try:
+            talk.later(now)
+        except DatabaseError:
+            log.exception("%s: %s could not be put off", self.name, talk.key)
 
     def _keep_session(self, account: CloudAccount) -> None:
         """Store the session when the client had to extend it; not over a newer sign-in."""
@@ -190,3 +212,8 @@ class Loop:
             access_expires_at=account.access_expires_at,
         )
         line.sealed, line.access_token = account.sealed_refresh_token, tokens.access_token
+
+
+def _drop_broken_connections() -> None:
+    if not connection.in_atomic_block:
+        close_old_connections()

@@ -69,6 +69,8 @@ def prepared(job: OtaJob, look: Look, now: datetime) -> bool:
         return False
     status = look.status
     with transaction.atomic():
+        audit.lock()
+        _stop_listening(job)
         job.move_to(
             State.PUSHING,
             actor=WORKER,
@@ -93,6 +95,16 @@ def prepared(job: OtaJob, look: Look, now: datetime) -> bool:
         if status is not None:
             keep_status(job, status, now, is_before_push=True)
     return True
+
+
+def _stop_listening(job: OtaJob) -> None:
+    """This attempt uses the cloud's same job: from now on its words are not about an older one."""
+    OtaJob.objects.filter(
+        cloud_host=job.cloud_host,
+        cloud_node_id=job.cloud_node_id,
+        state=State.LOST,
+        next_poll_at__isnull=False,
+    ).update(next_poll_at=None, listen_until=None)
 
 
 def _why_not_push(job: OtaJob, look: Look) -> tuple[str, str] | None:
@@ -146,7 +158,7 @@ def look_failed(job: OtaJob, problem: CloudError, now: datetime) -> None:
         now,
         trouble=trouble_code(problem),
         trouble_text=str(problem)[:300],
-        next_poll_at=now + seconds(1 if rests else wait_s or timings().poll_s),
+        next_poll_at=min(now + seconds(1 if rests else wait_s or timings().poll_s), job.expires_at),
     )
 
 
@@ -253,7 +265,7 @@ def back_to_requested(
         unsent_answers=0,
         trouble=trouble_code(problem) if problem else "",
         trouble_text=str(problem)[:300] if problem else "",
-        next_poll_at=now + seconds(wait_s),
+        next_poll_at=min(now + seconds(wait_s), max(job.expires_at, now)),
     )
 
 

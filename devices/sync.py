@@ -126,7 +126,7 @@ def unlink_account(
         account.trouble = account.trouble_text = ""
         account.save()
         now = timezone.now()
-        account.nodes.filter(gone_at__isnull=True).touch_all(now)
+        account.nodes.filter(gone_at__isnull=True).touch_all(now, check_asked_at=None)
         audit.record(
             actor,
             "account.unlinked",
@@ -182,6 +182,7 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
     now = now or timezone.now()
     asked = [node for node in nodes if node.gone_at is None and node.account.is_linked]
     with transaction.atomic():
+        audit.lock()
         for start in range(0, len(asked), HUBS_AT_ONCE):
             ids = [node.pk for node in asked[start : start + HUBS_AT_ONCE]]
             Node.objects.filter(pk__in=ids).touch_all(now, check_asked_at=now, next_check_at=now)
@@ -199,7 +200,9 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
     return len(asked)
 
 
-def keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> bool:
+def keep_page(
+    account: CloudAccount, page: NodesPage, now: datetime, *, asked_at: datetime | None = None
+) -> bool:
     """Write one page of an account's hubs; True when there is another page to read.
 
     The place in the list is kept with the account, so that a reading that was cut off goes on.
@@ -212,7 +215,12 @@ def keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> bool:
         node.node_id: node
         for node in account.nodes.filter(node_id__in=ids).select_related("account__household")
     }
+    is_circle = bool(account.sync_cursor) and all(
+        node_id in known and _heard_since(known[node_id], account.sync_started_at)
+        for node_id in ids
+    )
     with transaction.atomic():
+        audit.lock()
         fresh = []
         for hub in page.nodes:
             node = known.get(hub.node_id[:128])
@@ -225,10 +233,11 @@ def keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> bool:
             else:
                 _keep_changes(node, hub, now)
             if hub.config is not None:
-                hear_version(node, clip(hub.config.fw_version, 64), now)
+                version = clip(hub.config.fw_version, 64)
+                hear_version(node, version, now, asked_at=asked_at)
         account.nodes.filter(node_id__in=ids).update(heard_at=now)
         _record_hubs(account, fresh, "hub.found", "found", now)
-        is_more = bool(page.next_id) and page.next_id != account.sync_cursor
+        is_more = bool(page.next_id) and not is_circle
         account.skipped_hubs = (account.skipped_hubs if account.sync_cursor else 0) + page.skipped
         account.sync_cursor = page.next_id if is_more else ""
         if not is_more:
@@ -244,6 +253,10 @@ def keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> bool:
         )
     account.answered(now)
     return is_more
+
+
+def _heard_since(node: Node, since: datetime | None) -> bool:
+    return since is not None and node.heard_at is not None and node.heard_at >= since
 
 
 def _end_reading(account: CloudAccount, now: datetime, *, is_whole: bool) -> None:
@@ -321,6 +334,7 @@ def keep_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
         md5=clip(heard.md5, 64),
     )
     with transaction.atomic():
+        audit.lock()
         current = node.offers.filter(ended_at__isnull=True).first()
         same = current is not None and heard.is_available and _is_same(current, heard)
         if same and current is not None:
@@ -416,7 +430,7 @@ def check_failed(node: Node, problem: CloudError, now: datetime) -> None:
         pause = timedelta(seconds=5)  # the account's own pause counts
     elif isinstance(problem, Busy):
         pause = timedelta(seconds=problem.retry_after_s or 60)
-    elif isinstance(problem, AnswerLost | ServerTrouble):
+    if isinstance(problem, AnswerLost | ServerTrouble):  # it may be this hub's own trouble
         pause = timedelta(minutes=5)
     node.touch(
         now,
@@ -447,7 +461,13 @@ def account_failed(account: CloudAccount, problem: CloudError, now: datetime) ->
 def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
     """Record that the cloud no longer accepts the session: a person has to sign in again."""
     with transaction.atomic():
-        linked = CloudAccount.objects.filter(pk=account.pk, state=AccountState.LINKED)
+        audit.lock()
+        # the very session that was refused, not one that somebody has opened since
+        linked = CloudAccount.objects.filter(
+            pk=account.pk,
+            state=AccountState.LINKED,
+            sealed_refresh_token=account.sealed_refresh_token,
+        )
         if not linked.update(
             state=AccountState.SIGNED_OUT,
             trouble=trouble_code(problem),
@@ -455,7 +475,7 @@ def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
         ):
             return
         account.state = AccountState.SIGNED_OUT
-        account.nodes.filter(gone_at__isnull=True).touch_all(now)
+        account.nodes.filter(gone_at__isnull=True).touch_all(now, check_asked_at=None)
         audit.record(
             Actor.worker(),
             "account.signed_out",

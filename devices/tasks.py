@@ -4,12 +4,14 @@ A task carries nothing but its name: one that is lost, late or comes twice does 
 changed secret key drops no intent.
 """
 
+import logging
 from collections.abc import Hashable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any
 
+from django.utils import timezone
 from django_q.models import Schedule
 
 from devices.cloud.errors import CloudError
@@ -27,13 +29,17 @@ from devices.push import (
     push_failed,
     send,
 )
-from devices.sync import account_failed, check_failed, keep_offer, keep_page
+from devices.sync import account_failed, check_failed, keep_offer, keep_page, trouble_code
 from devices.timing import timings
 from devices.wake import CHORES, INSTALLS, wake_chores, wake_installs
+
+log = logging.getLogger(__name__)
 
 SCHEDULES = {"installs": INSTALLS, "chores": CHORES}
 DUE_AT_ONCE = 64
 HUBS_PER_PAGE = 100
+LIST_AGAIN = timedelta(minutes=5)
+PUT_OFF = timedelta(minutes=1)
 
 
 def wake_all() -> None:
@@ -92,6 +98,7 @@ def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
                 say=partial(_look, job=job),
                 write=partial(_looked, job),
                 failed=partial(_look_failed, job),
+                later=partial(_put_off_job, job),
             )
         else:
             yield Talk(
@@ -100,6 +107,7 @@ def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
                 say=partial(_ask, job=job),
                 write=partial(_heard, job),
                 failed=partial(_never, job),
+                later=partial(_put_off_job, job),
             )
 
 
@@ -111,11 +119,28 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
             return
         settle(job, now)
         if job.is_listening and job.next_poll_at is not None and job.next_poll_at <= now:
-            OtaJob.objects.filter(pk=job.pk, state=job.state).update(
-                next_poll_at=next_poll(job, now, timings())
+            listening = OtaJob.objects.filter(
+                pk=job.pk, state=job.state, next_poll_at__isnull=False
             )
+            listening.update(next_poll_at=next_poll(job, now, timings()))
     except StaleJob:
         return
+    except Exception:
+        # one job that cannot be timed must not keep the others from being looked at
+        log.exception("job %s could not be timed", job.pk)
+        _put_off_job(job, now)
+
+
+def _put_off_job(job: OtaJob, now: datetime) -> None:
+    OtaJob.objects.filter(pk=job.pk, next_poll_at__isnull=False).update(next_poll_at=now + PUT_OFF)
+
+
+def _put_off_account(account: CloudAccount, now: datetime) -> None:
+    CloudAccount.objects.filter(pk=account.pk).update(next_sync_at=now + PUT_OFF)
+
+
+def _put_off_node(node: Node, now: datetime) -> None:
+    Node.objects.filter(pk=node.pk).update(next_check_at=now + PUT_OFF)
 
 
 def _look(client: Any, *, job: OtaJob) -> Any:
@@ -123,6 +148,8 @@ def _look(client: Any, *, job: OtaJob) -> Any:
 
 
 def _looked(job: OtaJob, look: Any, now: datetime) -> Talk | None:
+    if job.node.account.failures:
+        job.node.account.answered(now)
     # from here the claim is ours alone; the deadline is on this process' own clock
     by = monotonic() + timings().push_by_s
     if not prepared(job, look, now):
@@ -164,6 +191,8 @@ def _ask(client: Any, *, job: OtaJob) -> Any:
 
 def _heard(job: OtaJob, news: Any, now: datetime) -> None:
     heard(job, news, now)
+    if job.node.account.failures and not news.problems:
+        job.node.account.answered(now)
 
 
 def _never(job: OtaJob, problem: CloudError, now: datetime) -> None:
@@ -185,6 +214,7 @@ def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
                 say=partial(_check, node_id=node.node_id),
                 write=partial(_keep_offer, node),
                 failed=partial(check_failed, node),
+                later=partial(_put_off_node, node),
             )
 
 
@@ -195,23 +225,30 @@ def _reading(account: CloudAccount) -> Talk:
         say=partial(_read_page, start_id=account.sync_cursor),
         write=partial(_keep_page, account),
         failed=partial(_read_failed, account),
+        later=partial(_put_off_account, account),
     )
 
 
-def _read_page(client: Any, *, start_id: str) -> NodesPage:
-    page: NodesPage = client.nodes(start_id, num_records=HUBS_PER_PAGE)
-    return page
+def _read_page(client: Any, *, start_id: str) -> tuple[datetime, NodesPage]:
+    return timezone.now(), client.nodes(start_id, num_records=HUBS_PER_PAGE)
 
 
-def _keep_page(account: CloudAccount, page: NodesPage, now: datetime) -> Talk | None:
-    return _reading(account) if keep_page(account, page, now) else None
+def _keep_page(account: CloudAccount, heard: tuple[datetime, NodesPage], now: datetime) -> None:
+    # the next page, if there is one, is found as due: a long list takes its turn with the others
+    asked_at, page = heard
+    keep_page(account, page, now, asked_at=asked_at)
 
 
 def _read_failed(account: CloudAccount, problem: CloudError, now: datetime) -> None:
     account.sync_cursor = ""  # a place in the list may be what the cloud does not like
     account.save(update_fields=["sync_cursor"])
     if not account_failed(account, problem, now):
-        account.rest(now, trouble="unreadable", text=str(problem))
+        # the list alone is in trouble: installs and checks of this account go on
+        CloudAccount.objects.filter(pk=account.pk).update(
+            next_sync_at=now + LIST_AGAIN,
+            trouble=trouble_code(problem),
+            trouble_text=str(problem)[:300],
+        )
 
 
 def _check(client: Any, *, node_id: str) -> FirmwareOffer:

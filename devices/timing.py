@@ -19,6 +19,7 @@ class Timings:
     verify_s: float = 300  # from the first claim of success until all witnesses must agree
     silence_s: float = 900  # no new word, while the cloud was really asked
     unanswered_s: float = 86400  # the cloud itself could not be asked
+    total_s: float = 21600  # of watching, however often the hub starts again
     delayed_s: float = 93600  # the hub waits for its download window, at most a day
     listen_s: float = 86400  # after LOST
     listen_poll_s: float = 60

@@ -32,7 +32,9 @@ def verdict(job: OtaJob, now: datetime, limits: Timings) -> Move | None:
             or _working(job, state)
         )
     if move is None and state != State.LOST:
-        move = _silent(job, state, limits) or _unanswered(job, now, limits)
+        move = (
+            _silent(job, state, limits) or _too_long(job, limits) or _unanswered(job, now, limits)
+        )
     return move
 
 
@@ -133,6 +135,14 @@ def _silent(job: OtaJob, state: State, limits: Timings) -> Move | None:
     if job.is_online is False:
         return State.LOST, "went_offline", words
     return State.LOST, "stuck" if job.cloud_info else "silent", words
+
+
+def _too_long(job: OtaJob, limits: Timings) -> Move | None:
+    """A hub may go on speaking for ever without an end: no word of its own resets this."""
+    if job.watched_s >= limits.total_s + (limits.delayed_s if job.delayed_since else 0):
+        words = f"{job.hub_name} still speaks of the install, but it never came to an end."
+        return State.LOST, "never_ended", words
+    return None
 
 
 def _unanswered(job: OtaJob, now: datetime, limits: Timings) -> Move | None:

@@ -1,5 +1,6 @@
 """No sequence of events leaves the table, rounds up to success, or ends without a verdict."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,8 +16,11 @@ from devices.models import (
     VERDICTS,
     AuditEvent,
     CloudAccount,
+    Node,
     OtaJob,
+    StaleJob,
     State,
+    hear_version,
 )
 from devices.timing import Timings
 from tests.factories import make_account, make_job, make_node
@@ -189,6 +193,46 @@ def test_silence_ends_in_lost_which_a_late_word_resolves() -> None:
     assert story.job.is_listening
     story.hears(status("success", "", 3), "5.3.3")
     assert story.end == (State.VERIFIED, "verified_late")
+
+
+@pytest.mark.parametrize(
+    ("word", "info"),
+    [
+        ("delayed", "No time information available yet."),
+        ("in-progress", "Starting OTA Upgrade (HTTPS attempt 1/3)"),
+    ],
+)
+def test_a_hub_that_speaks_for_ever_does_not_install_for_ever(word: str, info: str) -> None:
+    story = Story(running())
+    limits = replace(LIMITS, total_s=600, delayed_s=600)
+    for stamp in range(2, 220):
+        story.now += timedelta(seconds=LIMITS.poll_s)
+        if story.job.is_live:
+            news = Heard(status(word, info, stamp), online(True), config("5.3.2"))
+            heard(story.job, news, story.now, limits)
+    assert story.end == (State.LOST, "never_ended")
+
+
+def test_an_answer_for_a_lost_install_that_a_newer_attempt_replaced_is_not_its_own() -> None:
+    story = Story(running())
+    story.hears(status("started"), times=160)
+    lost = OtaJob.objects.get(pk=story.job.pk)
+    OtaJob.objects.filter(pk=lost.pk).update(next_poll_at=None)
+    with pytest.raises(StaleJob):
+        heard(lost, Heard(status("success", "", 9), online(True), config("5.3.3")), story.now)
+    assert OtaJob.objects.get(pk=lost.pk).state == State.LOST
+
+
+def test_what_was_asked_before_a_newer_version_was_heard_is_no_news() -> None:
+    node = make_node(fw_version="5.3.2")
+    asked_at = START
+    assert hear_version(node, "5.3.3", START + timedelta(seconds=5))
+    stale = Node.objects.select_related("account__household").get(pk=node.pk)
+    later = START + timedelta(seconds=9)
+    assert not hear_version(stale, "5.3.2", later, asked_at=asked_at)
+    assert Node.objects.get(pk=node.pk).fw_version == "5.3.3"
+    assert not hear_version(node, "5.3.3", later)
+    assert node.version_changes.count() == 1
 
 
 def test_lost_stops_listening_some_day() -> None:

@@ -303,7 +303,7 @@ def _next_id(value: object) -> str:
     """Return where the next page starts; one that cannot be sent back would lose hubs unnoticed."""
     if value is None or value == "":
         return ""
-    if isinstance(value, str) and len(value) <= 2048 and value.isprintable():
+    if isinstance(value, str) and len(value) <= 300 and value.isprintable():
         return value
     raise AnswerUnreadable("The cloud's list of hubs goes on, but does not say where.")
 

@@ -143,9 +143,11 @@ class CloudAccount(models.Model):
             "trouble": "",
             "trouble_text": "",
         }
-        CloudAccount.objects.filter(pk=self.pk).update(**fresh)
-        for name, value in fresh.items():
-            setattr(self, name, value)
+        # one that was under way when the cloud asked for a pause does not end that pause
+        awake = CloudAccount.objects.filter(Q(resume_at=None) | Q(resume_at__lte=now), pk=self.pk)
+        if awake.update(**fresh):
+            for name, value in fresh.items():
+                setattr(self, name, value)
 
     def rest(self, now: datetime, *, trouble: str, text: str, wait_s: float | None = None) -> None:
         """Record that the cloud could not be asked, and leave it alone for a while.

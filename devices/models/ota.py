@@ -185,12 +185,14 @@ class OtaJob(models.Model):
     first_failed_at = models.DateTimeField(null=True, blank=True)
     delayed_since = models.DateTimeField(null=True, blank=True)
 
-    # The follow loop's own books. quiet_s counts only time in which the cloud was really asked.
+    # The follow loop's own books. quiet_s (since the last news) and watched_s (in
+    # all) count only time in which the cloud was really asked.
     next_poll_at = models.DateTimeField(null=True, default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     last_news_at = models.DateTimeField(null=True, blank=True)
     quiet_s = models.FloatField(default=0)
+    watched_s = models.FloatField(default=0)
     listen_until = models.DateTimeField(null=True, blank=True)
     trouble = models.CharField(max_length=48, blank=True)
     trouble_text = models.CharField(max_length=300, blank=True)
@@ -289,6 +291,7 @@ class OtaJob(models.Model):
             if new != State.LOST:
                 changes |= {"next_poll_at": None, "listen_until": None}
         with transaction.atomic():
+            audit.lock()
             self._write(now, changes)
             audit.record(
                 actor,

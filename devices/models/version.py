@@ -38,16 +38,25 @@ class VersionChange(models.Model):
         return f"{self.from_version} to {self.to_version}"
 
 
-def hear_version(node: Node, version: str, now: datetime) -> bool:
+def hear_version(
+    node: Node, version: str, now: datetime, *, asked_at: datetime | None = None
+) -> bool:
     """Record that the hub reported this version; True when that is news.
 
     A change closes the offer it fulfils, asks for a fresh check, and is put down to the install
-    that explains it or else to somebody outside this dashboard. No query when nothing changed.
+    that explains it or else to somebody outside this dashboard. What was asked before the version
+    known now was heard is old, and no news. No query when nothing changed.
     """
     if not version or version == node.fw_version:
         return False
-    before = node.fw_version
     with transaction.atomic():
+        audit.lock()
+        known = Node.objects.select_for_update().get(pk=node.pk)
+        node.fw_version, node.fw_version_heard_at = known.fw_version, known.fw_version_heard_at
+        before, heard_at = known.fw_version, known.fw_version_heard_at
+        is_old = asked_at is not None and heard_at is not None and asked_at < heard_at
+        if before == version or is_old:
+            return False
         if before:
             explaining = _explaining_job(node, version, now)
             cause = _cause(node, explaining)

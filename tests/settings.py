@@ -22,7 +22,11 @@ if _database_url := os.environ.get("TEST_RUN_DATABASE_URL"):
     os.environ["DATABASE_URL"] = _database_url
 
 from thermacell_web.settings import *  # noqa: E402, F403
-from thermacell_web.settings import STATIC_ROOT, STORAGES  # noqa: E402
+from thermacell_web.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+
+if _database_url:
+    # two runs on one server must not share a database
+    DATABASES["default"]["TEST"] = {"NAME": Path(_data_dir).name.replace("-", "_")}
 
 # Hashing a password is slow on purpose; no test is about that.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

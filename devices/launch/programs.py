@@ -9,7 +9,7 @@ from devices.launch.ports import reachable_host
 from devices.launch.supervisor import Program
 
 WEB, WORKER, CLOUD = "web", "worker", "cloud"
-WORKER_STOP_WAIT_S = 8
+WORKER_STOP_WAIT_S = 6
 # Web, worker and cloud one after the other, and supervisord's own second of rest between them.
 STOP_WAIT_S = 15
 

@@ -1,7 +1,7 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from django.conf import settings
@@ -18,13 +18,11 @@ from devices.models import (
     OtaJob,
     Role,
     StaffRole,
+    State,
     User,
 )
 from devices.models.node import NodeQuerySet
 from devices.models.ota import OtaJobQuerySet
-
-# What is known of a hub is called old after this; an install then asks for a fresh look.
-STALE_AFTER = timedelta(hours=1)
 
 
 class Right(StrEnum):
@@ -163,7 +161,7 @@ def why_not_cancel(user: User, job: OtaJob) -> list[Reason]:
     reasons = []
     if not may(user, Right.INSTALL, job.household):
         reasons.append(Reason("no_right", "Your role here may look, but not cancel."))
-    if job.state != "requested":
+    if job.state != State.REQUESTED:
         reasons.append(
             Reason("already_sent", "It is too late to cancel: it has been sent or is over.")
         )

@@ -44,6 +44,7 @@ from devices.models import (
     audit,
     hear_version,
 )
+from devices.models.account import Unsealable, unseal
 from devices.wake import wake_chores
 
 log = logging.getLogger(__name__)
@@ -151,8 +152,6 @@ def unlink_account(
 
 def tokens_of(account: CloudAccount) -> Tokens | None:
     """Return the account's session, or None when there is none or it cannot be opened."""
-    from devices.models.account import Unsealable, unseal
-
     if not account.sealed_refresh_token and not account.sealed_access_token:
         return None
     try:

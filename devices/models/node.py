@@ -1,7 +1,7 @@
 """The mirror: hubs as their cloud last described them, and the firmware it offers them."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Count, F, Max, Prefetch, Q, Sum, Window
@@ -113,19 +113,6 @@ class Node(models.Model):
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = NodeQuerySet.as_manager()
-
-    # What the cloud says of a hub besides its connectivity: a change of one changes the page.
-    FACTS: ClassVar[tuple[str, ...]] = (
-        "name",
-        "model",
-        "serial",
-        "role",
-        "repellent",
-        "is_on",
-        "refill_life_percent",
-        "has_cartridge",
-        "error_bits",
-    )
 
     class Meta:
         constraints = [

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from devices.cloud.errors import CloudError
 from devices.explain import explain_trouble
 from devices.forms import LinkForm, ReconnectForm
-from devices.models import AccountState, CloudAccount
+from devices.models import AccountState, CloudAccount, OtaJob
 from devices.policies import Right, accounts_for, households_for
 from devices.sync import link_account, trouble_code, unlink_account
 from devices.views.access import account_for, actor_in, households_of, person, signed_in
@@ -103,8 +103,6 @@ NO_RIGHT = "Only an owner of a household links cloud accounts."
 
 
 def _running(account: CloudAccount) -> int:
-    from devices.models import OtaJob
-
     return OtaJob.objects.live().filter(node__account=account).count()
 
 

@@ -14,7 +14,7 @@ from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.explain import Stage, explain_job, explain_report
 from devices.models import UNSENT, Node, OtaJob, Report, State
-from devices.policies import Right, may, why_not_cancel, why_not_install
+from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
 from devices.views.access import actor_in, hub_for, job_for, person, signed_in
 from devices.views.listing import TROUBLED
 from devices.views.standing import of_job
@@ -283,8 +283,6 @@ def _online_witness(job: OtaJob) -> Witness:
 @signed_in
 def history(request: HttpRequest) -> HttpResponse:
     """Every install, newest first."""
-    from devices.policies import jobs_for
-
     show = request.GET.get("show", "")
     show = show if show in VERDICT_SHOWS else ""
     search = request.GET.get("q", "").strip()[:100]

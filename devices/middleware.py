@@ -1,11 +1,13 @@
-"""Where a request comes from, kept for the audit trail."""
+"""What every request passes: an id, where it comes from, and verbs that no page has."""
 
 import uuid
 from collections.abc import Callable
 from typing import TypedDict
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+
+VERBS = ("GET", "HEAD", "POST", "OPTIONS")
 
 
 class RequestContext:
@@ -19,6 +21,18 @@ class RequestContext:
         response = self.get_response(request)
         response["X-Request-ID"] = request.META["REQUEST_ID"]
         return response
+
+
+class OnlyFormVerbs:
+    """Answer 405 to what no browser form sends: the sign-in library would read PUT as POST."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method not in VERBS:
+            return HttpResponseNotAllowed(VERBS)
+        return self.get_response(request)
 
 
 class Origin(TypedDict):

@@ -1,8 +1,28 @@
 """Every address of the product."""
 
-from django.urls import include, path
+from typing import NoReturn
+
+from django.http import Http404, HttpRequest
+from django.urls import include, path, re_path
+
+
+def closed(request: HttpRequest, **_: object) -> NoReturn:
+    """Answer 404: a page of the sign-in library that has no place here."""
+    raise Http404("not a page of this product")
+
+
+# Nobody signs up alone or manages several addresses; the library still reverses these names.
+closed_pages = [
+    path("signup/", closed, name="account_signup"),
+    path("email/", closed, name="account_email"),
+    path("confirm-email/", closed, name="account_email_verification_sent"),
+    re_path(r"^confirm-email/(?P<key>[-:\w]+)/$", closed, name="account_confirm_email"),
+    path("password/set/", closed, name="account_set_password"),
+    path("login/code/confirm/", closed, name="account_confirm_login_code"),
+]
 
 urlpatterns = [
+    path("account/", include(closed_pages)),
     path("account/", include("allauth.account.urls")),
     path("", include("devices.urls")),
 ]

@@ -1,0 +1,286 @@
+"""Who may do what: every address and verb, as every kind of person, from one table.
+
+A new address that is not in the table fails. Every request starts from the same rows and leaves
+nothing behind.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from devices.confirm import bind, sign
+from devices.models import Node, Offer, Role, StaffRole, State, User, audit
+from devices.welcome import make_token
+from tests.factories import (
+    PASSWORD,
+    make_account,
+    make_household,
+    make_job,
+    make_node,
+    make_offer,
+    make_user,
+    person,
+)
+
+pytestmark = pytest.mark.django_db
+
+PEOPLE = (
+    *("owner", "member", "viewer"),  # of the household
+    *("support", "ungranted", "auditor", "administrator"),  # staff; support with and without leave
+    *("stranger", "homeless", "nobody"),  # owner elsewhere, no household, not signed in
+)
+OUTSIDERS = ("ungranted", "administrator", "stranger", "homeless", "nobody")
+VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# In everything that belongs to the household, and in nothing else.
+CANARY = "zaunkoenig"
+
+# One status for each of PEOPLE; a single one stands for all.
+SEEN = "200 200 200 200 200 200 200 200 200 302"
+LOOK = "200 200 200 200 404 404 404 404 404 302"
+CHECK = "302 302 403 302 404 404 404 404 404 302"
+INSTALL = "200 200 403 403 404 404 404 404 404 302"
+INSTALL_DONE = "302 302 403 403 404 404 404 404 404 302"
+MANAGE = "200 403 403 403 404 404 404 404 404 302"
+MANAGE_DONE = "302 403 403 403 404 404 404 404 404 302"
+NO = "405"
+CLOSED = "404"
+ALREADY_IN = "302 302 302 302 302 302 302 302 302 200"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an address answers."""
+
+    get: str
+    post: str = NO
+    args: dict[str, str] = field(default_factory=dict)
+    """Which of the household's things the address names."""
+    body: Callable[["Home"], dict[str, Any]] = lambda home: {}
+
+
+PAGE = Row(SEEN)
+TABLE: dict[str, Row] = {
+    "hubs": PAGE,
+    "hubs_live": PAGE,
+    "hubs_check": Row(NO, "302"),
+    "hub": Row(LOOK, args={"pk": "hub"}),
+    "hub_live": Row(LOOK, args={"pk": "hub"}),
+    "hub_check": Row(NO, CHECK, args={"pk": "hub"}),
+    "hub_install": Row(
+        INSTALL,
+        INSTALL_DONE,
+        args={"pk": "hub"},
+        body=lambda home: {"agreed": sign(bind(home.hub, home.offer))},
+    ),
+    "install": Row(LOOK, args={"pk": "job"}),
+    "install_live": Row(LOOK, args={"pk": "job"}),
+    "install_cancel": Row(NO, INSTALL_DONE, args={"pk": "job"}),
+    "history": PAGE,
+    "audit": PAGE,
+    "accounts": PAGE,
+    "account_link": Row(
+        "200 403 403 403 403 403 403 200 403 302",
+        "200 403 403 403 403 403 403 200 403 302",  # 200: the form again, no cloud answers there
+        body=lambda home: {"email": "a@example.com", "password": "x", "household_id": home.own},
+    ),
+    "account_reconnect": Row(MANAGE, MANAGE, args={"pk": "account"}),
+    "account_unlink": Row(MANAGE, MANAGE_DONE, args={"pk": "account"}),
+    "profile": Row(
+        SEEN, "302 302 302 302 302 302 302 302 302 302", body=lambda home: {"name": "Anew"}
+    ),
+    "welcome": Row("410", "410", args={"token": "welcome"}),
+    "healthz": Row("200"),
+    "account_login": Row(
+        ALREADY_IN,
+        "302",
+        body=lambda home: {"login": home.people["homeless"].email, "password": PASSWORD},
+    ),
+    "account_logout": Row(SEEN, "302"),
+    "account_inactive": Row("200"),
+    "account_reauthenticate": Row(SEEN, "302", body=lambda home: {"password": PASSWORD}),
+    "account_change_password": Row(
+        SEEN,
+        "302",
+        body=lambda home: {
+            "oldpassword": PASSWORD,
+            "password1": "another-quiet-evening",
+            "password2": "another-quiet-evening",
+        },
+    ),
+    "account_reset_password": Row(
+        "200", "302", body=lambda home: {"email": home.people["owner"].email}
+    ),
+    "account_reset_password_done": Row("200"),
+    "account_reset_password_from_key": Row("200", "200", args={"uidb36": "uid", "key": "key"}),
+    "account_reset_password_from_key_done": Row("200"),
+    "account_signup": Row(CLOSED, CLOSED),
+    "account_email": Row(CLOSED, CLOSED),
+    "account_email_verification_sent": Row(CLOSED, CLOSED),
+    "account_confirm_email": Row(CLOSED, CLOSED, args={"key": "key"}),
+    "account_set_password": Row(CLOSED, CLOSED),
+    "account_confirm_login_code": Row(CLOSED, CLOSED),
+}
+
+
+class Home:
+    """A household that nobody else may know of, another one, and everybody who could ask."""
+
+    hub: Node
+    offer: Offer
+    own: int
+    people: dict[str, User]
+
+    def __init__(self) -> None:
+        self.household = make_household(f"House {CANARY}")
+        self.account = make_account(self.household, email=f"{CANARY}.cloud@example.com")
+        self.hub = make_node(self.account, name=f"Porch {CANARY}", serial=f"N{CANARY}")
+        self.offer = make_offer(self.hub, description=f"For {CANARY}")
+        busy = make_node(self.account, name=f"Pit {CANARY}")
+        self.job = make_job(busy, state=State.REQUESTED, requested_by_name=f"{CANARY}@x.example")
+        self.elsewhere = make_household("Elsewhere")
+        make_offer(make_node(make_account(self.elsewhere)))
+        self.people = {
+            **{
+                role.value: make_user(
+                    f"{CANARY}.{role}@example.com", role=role, household=self.household
+                )
+                for role in Role
+            },
+            "support": make_user(staff_role=StaffRole.SUPPORT),
+            "ungranted": make_user(staff_role=StaffRole.SUPPORT),
+            "auditor": make_user(staff_role=StaffRole.AUDITOR),
+            "administrator": make_user(staff_role=StaffRole.ADMINISTRATOR),
+            "stranger": make_user(role=Role.OWNER, household=self.elsewhere),
+            "homeless": make_user(),
+        }
+        for job in (self.job, None):
+            audit.record(
+                person(self.people["owner"]), "test.deed", CANARY, household=self.household, job=job
+            )
+        self.own = self.household.pk
+        self.words = {"welcome": make_token(), "uid": "1", "key": "no-such-key"}
+
+    def path(self, name: str) -> str:
+        """Return the address, with this household's things where it names any."""
+        things = {
+            word: self.words.get(thing) or getattr(self, thing).pk
+            for word, thing in TABLE[name].args.items()
+        }
+        return reverse(name, kwargs=things)
+
+
+def signed_in(user: User | None) -> dict[str, str]:
+    """Return the cookies of this person's browser."""
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return {name: morsel.value for name, morsel in client.cookies.items()}
+
+
+@pytest.fixture
+def home() -> Home:
+    return Home()
+
+
+@pytest.fixture
+def ask(home: Home, settings: Any) -> Callable[..., HttpResponse]:
+    """Return a function that sends one request as one of PEOPLE and undoes what it did."""
+
+    sessions = {who: signed_in(home.people.get(who)) for who in PEOPLE}
+
+    def send(who: str, verb: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        cache.clear()
+        settings.SUPPORT_SEES_ALL_HOUSEHOLDS = who == "support"
+        client = Client()
+        client.cookies.load(sessions[who])
+        with transaction.atomic():
+            answer = client.generic(verb, path) if body is None else client.post(path, body)
+            transaction.set_rollback(True)
+        return answer
+
+    return send
+
+
+def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from patterns(entry)
+        else:
+            yield entry
+
+
+def test_every_address_is_in_the_table_and_the_table_knows_no_other() -> None:
+    assert {pattern.name for pattern in patterns(get_resolver())} == set(TABLE)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_every_verb_answers_everybody_as_the_table_says(
+    home: Home, ask: Callable[..., Any], name: str
+) -> None:
+    row, path = TABLE[name], home.path(name)
+    body = row.body(home)
+    expected = {"GET": row.get, "HEAD": row.get, "POST": row.post}
+    found, wanted = {}, {}
+    for verb in VERBS:
+        statuses = expected.get(verb, NO).split()
+        wanted[verb] = " ".join(statuses if len(statuses) > 1 else statuses * len(PEOPLE))
+        answers = []
+        for who in PEOPLE:
+            answer = ask(who, verb, path, body if verb == "POST" else None)
+            answers.append(str(answer.status_code))
+            if who in OUTSIDERS and not (name == "account_login" and verb == "POST"):
+                assert CANARY not in answer.content.decode() + str(answer.headers), (who, verb)
+        found[verb] = " ".join(answers)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_no_form_is_taken_without_its_token(home: Home, name: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(home.people["owner"])
+    assert client.post(home.path(name)).status_code == 403
+
+
+# Lists, with what could be asked of them about things that are not one's own.
+ASKED = (
+    "/",
+    "/?q={canary}",
+    "/?show=new",
+    "/?sort=version",
+    "/hubs/live/",
+    "/hubs/live/?show=running",
+    "/history/",
+    "/history/?q={canary}",
+    "/history/?show=running",
+    "/audit/",
+    "/audit/?job={job}",
+    "/audit/?person={canary}",
+    "/audit/?hub={canary}&action=install.",
+    "/accounts/",
+    "/accounts/link/",
+    "/profile/",
+)
+
+
+@pytest.mark.parametrize("query", ASKED)
+def test_an_outsiders_lists_are_the_same_as_if_the_household_did_not_exist(
+    home: Home, ask: Callable[..., Any], query: str
+) -> None:
+    path = query.format(canary=CANARY, job=home.job.pk)
+    before = {who: plain(ask(who, "GET", path)) for who in OUTSIDERS}
+    home.household.delete()
+    assert {who: plain(ask(who, "GET", path)) for who in OUTSIDERS} == before
+
+
+def plain(answer: Any) -> str:
+    """Return the page without what differs from one request to the next."""
+    varying = r'(csrfmiddlewaretoken" value="|[?;]t=)[^"&]*|\d+ s ago|<dd class="mono">[0-9a-f]+<'
+    return re.sub(varying, "", answer.content.decode())

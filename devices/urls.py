@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from devices.views import accounts, health, hub, hubs, installs, people, trail
+from devices.views import accounts, health, hub, hubs, installs, overview, people, trail
 
 urlpatterns = [
     path("", hubs.hubs, name="hubs"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("installs/<int:pk>/", installs.install, name="install"),
     path("installs/<int:pk>/live/", installs.install_live, name="install_live"),
     path("installs/<int:pk>/cancel/", installs.install_cancel, name="install_cancel"),
+    path("overview/", overview.overview, name="overview"),
     path("history/", installs.history, name="history"),
     path("audit/", trail.audit, name="audit"),
     path("accounts/", accounts.accounts, name="accounts"),

@@ -158,6 +158,12 @@ def number(value: int) -> str:
 
 
 @register.filter
+def plain(value: float) -> str:
+    """Return a number as a drawing needs it, whatever the language of the page."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+@register.filter
 def short_md5(value: str) -> str:
     """Return the ends of a checksum; the whole one stands in the title."""
     return f"{value[:8]}…{value[-4:]}" if len(value) > 16 else value

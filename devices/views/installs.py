@@ -1,7 +1,8 @@
 """Confirming an install, watching it, and the history of all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -13,16 +14,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.explain import Stage, explain_job, explain_report
-from devices.models import UNSENT, Node, OtaJob, Report, State
+from devices.models import LIVE, UNSENT, Node, OtaJob, Report, State
+from devices.models.ota import OtaJobQuerySet
 from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
 from devices.views.access import actor_in, hub_for, job_for, person, signed_in
 from devices.views.listing import TROUBLED
 from devices.views.standing import of_job
 
 PER_PAGE = 50
+WEEK = timedelta(days=7)
 VERDICT_SHOWS: dict[str, tuple[str, list[str]]] = {
     "": ("All", []),
-    "running": ("Running", ["requested", "pushing", "running", "retrying", "verifying"]),
+    "running": ("Running", sorted(LIVE)),
     "verified": ("Verified", [State.VERIFIED]),
     "attention": ("Needs you", [str(state) for state in TROUBLED]),
     "unsent": ("Not sent", sorted(UNSENT)),
@@ -286,11 +289,16 @@ def history(request: HttpRequest) -> HttpResponse:
     show = request.GET.get("show", "")
     show = show if show in VERDICT_SHOWS else ""
     search = request.GET.get("q", "").strip()[:100]
+    narrowed = {
+        name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:120])
+    }
     jobs = jobs_for(person(request)).for_list()
     if states := VERDICT_SHOWS[show][1]:
         jobs = jobs.filter(state__in=states)
     if search:
         jobs = jobs.matching(search)
+    for name, value in narrowed.items():
+        jobs = NARROW[name](jobs, value)
     listed = Paginator(jobs, PER_PAGE).get_page(request.GET.get("page"))
     values = {
         "listed": listed,
@@ -298,5 +306,25 @@ def history(request: HttpRequest) -> HttpResponse:
         "shows": [(key, words) for key, (words, _) in VERDICT_SHOWS.items()],
         "show": show,
         "search": search,
+        "narrowed": narrowed,
     }
     return render(request, "devices/history.html", values)
+
+
+def _in_week(jobs: OtaJobQuerySet, monday: str) -> OtaJobQuerySet:
+    """Return the jobs confirmed in the week that begins on this day; all when it is no day."""
+    try:
+        first = datetime.combine(date.fromisoformat(monday), time.min)
+        start = timezone.make_aware(first)
+        return jobs.filter(
+            requested_at__gte=start, requested_at__lt=timezone.make_aware(first + WEEK)
+        )
+    except (ValueError, OverflowError):
+        return jobs
+
+
+NARROW: dict[str, Callable[[OtaJobQuerySet, str], OtaJobQuerySet]] = {
+    "model": lambda jobs, model: jobs.filter(hub_model=model),
+    "version": lambda jobs, version: jobs.filter(to_version=version),
+    "week": _in_week,
+}

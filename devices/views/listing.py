@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from urllib.parse import urlencode
 
@@ -21,6 +21,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Lower
 from django.http import QueryDict
+from django.utils import timezone
 
 from devices.models import LIVE, AccountState, CloudAccount, Node, State, User
 from devices.models.node import NodeQuerySet
@@ -56,6 +57,14 @@ SORTS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+# How long an offline hub has been away: at least, and less than.
+AWAY: dict[str, tuple[str, timedelta | None, timedelta | None]] = {
+    "day": ("less than a day", None, timedelta(days=1)),
+    "week": ("one to seven days", timedelta(days=1), timedelta(days=7)),
+    "longer": ("longer than a week", timedelta(days=7), None),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the query string asks to see."""
@@ -63,6 +72,10 @@ class Wish:
     search: str = ""
     show: str = ""
     sort: str = ""
+    version: str = ""
+    """Hubs that run exactly this."""
+    away: str = ""
+    """Offline hubs, by how long they have been away: a key of AWAY."""
     page: int = 1
 
     @classmethod
@@ -73,12 +86,19 @@ class Wish:
             search=query.get("q", "").strip()[:100],
             show=query.get("show", "") if query.get("show", "") in SHOWS else "",
             sort=query.get("sort", "") if query.get("sort", "") in SORTS else "",
+            version=query.get("version", "").strip()[:64],
+            away=query.get("away", "") if query.get("away", "") in AWAY else "",
             page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
         )
+
+    @property
+    def away_words(self) -> str:
+        return AWAY[self.away][0] if self.away else ""
 
     def query(self) -> str:
         """Return the same as a query string without what is not said."""
         said = {"q": self.search, "show": self.show, "sort": self.sort}
+        said |= {"version": self.version, "away": self.away}
         values = {name: value for name, value in said.items() if value}
         if self.page > 1:
             values["page"] = str(self.page)
@@ -152,6 +172,10 @@ def count(hubs: NodeQuerySet) -> Counts:
 def find(hubs: NodeQuerySet, wish: Wish) -> "Page[Node]":
     """Return the page of hubs asked for; a page past the end is the last one. Five queries."""
     found = hubs.filter(SHOWS[wish.show][1])
+    if wish.version:
+        found = found.filter(fw_version=wish.version)
+    if wish.away:
+        found = found.filter(away_for(wish.away, timezone.now()))
     for word in wish.search.split():
         found = found.filter(
             Q(name__icontains=word)
@@ -164,6 +188,18 @@ def find(hubs: NodeQuerySet, wish: Wish) -> "Page[Node]":
         )
     order: list[str | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
     return Paginator(found.order_by(*order).for_list(), PER_PAGE).get_page(wish.page)
+
+
+def away_for(key: str, now: datetime) -> Q:
+    """Return which hubs are offline for so long; one whose time is not known counts as long."""
+    _, at_least, less_than = AWAY[key]
+    away = Q(is_online=False)
+    if less_than is not None:
+        away &= Q(online_changed_at__gt=now - less_than)
+    if at_least is not None:
+        long_ago = Q(online_changed_at__lte=now - at_least)
+        away &= long_ago if less_than is not None else long_ago | Q(online_changed_at=None)
+    return away
 
 
 def order_mark(page: "Page[Node]") -> str:

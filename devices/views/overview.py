@@ -1,0 +1,248 @@
+"""The Overview: what the hubs run, how installs went, how long they take, who is offline.
+
+Every chart is drawn by the server, each of its parts links to the list it counts, and its numbers
+stand beside it as text.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, Q
+from django.db.models.functions import TruncWeek
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from devices.models import State, User
+from devices.policies import jobs_for, nodes_for
+from devices.templatetags.show import number, roughly
+from devices.views.access import person, signed_in
+from devices.views.installs import VERDICT_SHOWS
+from devices.views.listing import AWAY, away_for
+
+WEEKS = 12
+VERSIONS = 12
+MODELS = 8
+# The newest verified installs that the usual durations are taken from.
+SAMPLE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a bar chart; widths are percent of the longest."""
+
+    label: str
+    words: str
+    link: str
+    width: float
+    mark: float | None = None
+    """Where a line crosses the bar: the usual value of a row whose bar is the largest one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a column, from the bottom up; y and height in units of the drawing."""
+
+    key: str
+    count: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One week of installs."""
+
+    monday: date
+    x: float
+    parts: list[Part]
+    total: int
+    link: str
+    counts: dict[str, int]
+
+
+COLUMN_WIDTH, COLUMN_STEP, COLUMNS_HEIGHT = 30, 50, 160
+# From the bottom up, as History names them.
+KINDS = ("verified", "attention", "unsent", "running")
+
+
+@require_safe
+@signed_in
+def overview(request: HttpRequest) -> HttpResponse:
+    """The charts over every hub and install this person may see. Five queries of its own."""
+    user, now = person(request), timezone.now()
+    weeks = weeks_of(user, now)
+    values = {
+        "headline": headline(weeks),
+        "versions": versions_of(user),
+        "weeks": weeks,
+        "weeks_width": WEEKS * COLUMN_STEP,
+        "kinds": [(key, VERDICT_SHOWS[key][0]) for key in KINDS],
+        "durations": durations_of(user),
+        "away": away_of(user, now),
+    }
+    return render(request, "devices/overview.html", values)
+
+
+def headline(weeks: list[Column]) -> str:
+    """Return the sentence about the last weeks."""
+    ended = sum(week.counts["verified"] + week.counts["attention"] for week in weeks)
+    verified = sum(week.counts["verified"] for week in weeks)
+    if not ended:
+        return "No install has come to a verdict in the last twelve weeks."
+    if ended == verified:
+        if ended == 1:
+            return "The one install of the last twelve weeks was verified."
+        return f"All {number(ended)} installs of the last twelve weeks were verified."
+    some = f"{number(verified)} of {number(ended)} installs".capitalize()
+    return f"{some} of the last twelve weeks {'was' if verified == 1 else 'were'} verified."
+
+
+def versions_of(user: User) -> list[Bar]:
+    """Return how many hubs run each version, the most common first. One query."""
+    rows = list(
+        nodes_for(user)
+        .present()
+        .values_list("fw_version")
+        .annotate(n=Count("pk"))
+        .order_by("-n", "-fw_version")
+    )
+    if not rows:
+        return []
+    most, total = rows[0][1], sum(n for _, n in rows)
+    bars = [
+        Bar(
+            label=version or "not known yet",
+            words=f"{n:,} {'hub' if n == 1 else 'hubs'}, {_percent(n, total)}",
+            link=_to("hubs", version=version) if version else _to("hubs", sort="version"),
+            width=100 * n / most,
+        )
+        for version, n in rows[:VERSIONS]
+    ]
+    if rest := rows[VERSIONS:]:
+        n = sum(n for _, n in rest)
+        bars.append(
+            Bar(
+                label=f"{len(rest)} other {'version' if len(rest) == 1 else 'versions'}",
+                words=f"{n:,} {'hub' if n == 1 else 'hubs'}, {_percent(n, total)}",
+                link=_to("hubs", sort="version"),
+                width=min(100.0, 100 * n / most),
+            )
+        )
+    return bars
+
+
+def weeks_of(user: User, now: datetime) -> list[Column]:
+    """Return the last twelve weeks of installs by verdict, the oldest first. One query."""
+    today = timezone.localdate(now)
+    mondays = [
+        today - timedelta(days=today.weekday(), weeks=back) for back in reversed(range(WEEKS))
+    ]
+    start = timezone.make_aware(datetime.combine(mondays[0], datetime.min.time()))
+    rows = (
+        jobs_for(user)
+        .filter(requested_at__gte=start)
+        .annotate(week=TruncWeek("requested_at"))
+        .values_list("week", "state")
+        .annotate(n=Count("pk"))
+        .order_by()
+    )
+    kind_of = {str(state): kind for kind in KINDS for state in VERDICT_SHOWS[kind][1]}
+    counted: dict[date, dict[str, int]] = {monday: dict.fromkeys(KINDS, 0) for monday in mondays}
+    for week, state, n in rows:
+        monday = timezone.localtime(week).date()
+        if monday in counted:  # a clock that was ahead may have written next week
+            counted[monday][kind_of[state]] += n
+    most = max(1, *(sum(counts.values()) for counts in counted.values()))
+    return [_column(index, monday, counted[monday], most) for index, monday in enumerate(mondays)]
+
+
+def _column(index: int, monday: date, counts: dict[str, int], most: int) -> Column:
+    parts, y = [], float(COLUMNS_HEIGHT)
+    for kind in KINDS:
+        if counts[kind]:
+            height = COLUMNS_HEIGHT * counts[kind] / most
+            y -= height
+            parts.append(Part(kind, counts[kind], round(y, 2), round(height, 2)))
+    return Column(
+        monday=monday,
+        x=index * COLUMN_STEP + (COLUMN_STEP - COLUMN_WIDTH) / 2,
+        parts=parts,
+        total=sum(counts.values()),
+        link=_to("history", week=monday.isoformat()),
+        counts=counts,
+    )
+
+
+def durations_of(user: User) -> list[Bar]:
+    """Return how long verified installs took, by model and version. One query."""
+    rows = (
+        jobs_for(user)
+        .filter(state=State.VERIFIED, pushed_at__isnull=False, ended_at__isnull=False)
+        .order_by("-ended_at")
+        .values_list("hub_model", "to_version", "pushed_at", "ended_at")[:SAMPLE]
+    )
+    took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for model, version, pushed_at, ended_at in rows:
+        if pushed_at is not None and ended_at is not None:
+            took[model, version].append((ended_at - pushed_at).total_seconds())
+    common = sorted(took.items(), key=lambda item: (-len(item[1]), item[0]))[:MODELS]
+    slowest = max((max(times) for _, times in common), default=0) or 1
+    return [
+        Bar(
+            label=f"{model or 'model not known'} to {version}",
+            words=_durations(times),
+            link=_to("history", show="verified", model=model, version=version),
+            width=100 * max(times) / slowest,
+            mark=100 * median(times) / slowest if len(times) > 1 else None,
+        )
+        for (model, version), times in common
+    ]
+
+
+def _durations(times_s: list[float]) -> str:
+    usual, longest = (
+        roughly(timedelta(seconds=value)) for value in (median(times_s), max(times_s))
+    )
+    if len(times_s) == 1:
+        return f"{usual}, one install"
+    return f"typically {usual}, the slowest of {number(len(times_s))}: {longest}"
+
+
+def away_of(user: User, now: datetime) -> list[Bar]:
+    """Return how many hubs are offline, by how long. One query."""
+    counts = (
+        nodes_for(user)
+        .present()
+        .aggregate(
+            total=Count("pk", filter=Q(is_online=False)),
+            **{key: Count("pk", filter=away_for(key, now)) for key in AWAY},
+        )
+    )
+    if not counts["total"]:
+        return []
+    return [
+        Bar(
+            label=words.capitalize(),
+            words=f"{counts[key]:,} {'hub' if counts[key] == 1 else 'hubs'}",
+            link=_to("hubs", show="offline", away=key),
+            width=100 * counts[key] / counts["total"],
+        )
+        for key, (words, _, _) in AWAY.items()
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 1 else "under 1 %"
+
+
+def _to(page: str, **query: Any) -> str:
+    said = {name: value for name, value in query.items() if value}
+    return f"{reverse(page)}?{urlencode(said)}"

@@ -22,6 +22,17 @@ def _password(label: str, autocomplete: str) -> forms.CharField:
     return forms.CharField(label=label, strip=False, max_length=256, widget=widget)
 
 
+def _keep_password() -> forms.BooleanField:
+    return forms.BooleanField(
+        label="Sign in again without me",
+        required=False,
+        help_text=(
+            "Keeps the password here, encrypted, and uses it when the cloud ends the session. "
+            "Without it, you are asked to sign in again."
+        ),
+    )
+
+
 class LinkForm(forms.Form):
     """Which cloud account is linked to which household."""
 
@@ -32,6 +43,7 @@ class LinkForm(forms.Form):
         max_length=254,
     )
     password = _password("Its password", "off")
+    keep_password = _keep_password()
     cloud = forms.ChoiceField(label="Cloud", required=False)
     address = forms.CharField(
         label="Address of another cloud",
@@ -87,6 +99,7 @@ def clouds() -> list[tuple[str, str]]:
 
 class ReconnectForm(forms.Form):
     password = _password("Password of the cloud account", "off")
+    keep_password = _keep_password()
 
 
 class WelcomeForm(forms.Form):

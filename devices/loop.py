@@ -59,6 +59,15 @@ class _Line:
     sealed: str
     access_token: str
 
+    def is_of(self, account: CloudAccount) -> bool:
+        """Is the account's stored session still this one? Encrypted anew, it is."""
+        if self.sealed != account.sealed_refresh_token:
+            stored, open_now = tokens_of(account), self.client.tokens
+            if not stored or not open_now or stored.refresh_token != open_now.refresh_token:
+                return False
+            self.sealed = account.sealed_refresh_token
+        return True
+
 
 @dataclass(slots=True)
 class Loop:
@@ -141,7 +150,7 @@ class Loop:
 
     def _line(self, account: CloudAccount) -> _Line:
         line = self.lines.get(account.pk)
-        if line is None or line.sealed != account.sealed_refresh_token:
+        if line is None or not line.is_of(account):
             tokens = tokens_of(account)
             line = _Line(
                 client=self.make_client(
@@ -205,12 +214,16 @@ class Loop:
         if tokens.access_token == line.access_token:
             return
         keep_tokens(account, tokens)
-        same = CloudAccount.objects.filter(pk=account.pk, sealed_refresh_token=line.sealed)
-        same.update(
-            sealed_access_token=account.sealed_access_token,
-            sealed_refresh_token=account.sealed_refresh_token,
-            access_expires_at=account.access_expires_at,
-        )
+        fresh = {
+            "sealed_access_token": account.sealed_access_token,
+            "sealed_refresh_token": account.sealed_refresh_token,
+            "access_expires_at": account.access_expires_at,
+        }
+        rows = CloudAccount.objects.filter(pk=account.pk)
+        if not rows.filter(sealed_refresh_token=line.sealed).update(**fresh):
+            stored = rows.first()
+            if stored is not None and line.is_of(stored):  # only its encryption is another
+                rows.filter(sealed_refresh_token=line.sealed).update(**fresh)
         line.sealed, line.access_token = account.sealed_refresh_token, tokens.access_token
 
 

@@ -44,7 +44,7 @@ from devices.models import (
     audit,
     hear_version,
 )
-from devices.models.account import Unsealable, unseal
+from devices.models.account import Unsealable, seal, unseal
 from devices.wake import wake_chores
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,14 @@ def link_account(
     email: str,
     password: str,
     actor: Actor,
+    keep_password: bool = False,
     make_client: ClientMaker = RainmakerClient,
 ) -> CloudAccount:
     """Sign in to the cloud and link (or reconnect) the account; its hubs follow by the worker.
 
-    The password is used once and kept nowhere. Raises CloudError, whose text is for people; then
-    nothing is linked, and the attempt is in the trail. Waits for the cloud, 20 s at most.
+    The password is used once; it is kept, encrypted, only when keep_password says so, and else
+    one kept earlier is deleted. Raises CloudError, whose text is for people; then nothing is
+    linked, and the attempt is in the trail. Waits for the cloud, 20 s at most.
     """
     base_url, email = base_url.strip().rstrip("/"), email.strip()
     try:
@@ -94,6 +96,8 @@ def link_account(
         )
         was = account.state
         keep_tokens(account, tokens)
+        account.sealed_password = seal(password) if keep_password else ""
+        account.sign_in_tries, account.next_sign_in_at = 0, None
         account.state = AccountState.LINKED
         account.failures, account.resume_at = 0, None
         account.trouble = account.trouble_text = ""
@@ -105,9 +109,14 @@ def link_account(
         audit.record(
             actor,
             f"account.{verb}",
-            f"A cloud account at {account.cloud_host} was {verb}.",
+            f"A cloud account at {account.cloud_host} was {verb}."
+            + (" Its password is kept, to sign in again without a person." * keep_password),
             household=household,
-            detail={"cloud": base_url, "account_id": account.pk},
+            detail={
+                "cloud": base_url,
+                "account_id": account.pk,
+                "password_kept": keep_password,
+            },
         )
         wake_chores()
     return account
@@ -116,14 +125,14 @@ def link_account(
 def unlink_account(
     account: CloudAccount, *, actor: Actor, make_client: ClientMaker = RainmakerClient
 ) -> None:
-    """Forget the account's tokens and stop asking its cloud. Hubs and history stay on record.
+    """Forget the account's secrets and stop asking its cloud. Hubs and history stay on record.
 
     Signing out at the cloud is tried for a few seconds and not insisted on.
     """
     tokens = tokens_of(account)
     with transaction.atomic():
         account.state = AccountState.UNLINKED
-        account.forget_tokens()
+        account.forget_secrets()
         account.trouble = account.trouble_text = ""
         account.save()
         now = timezone.now()

@@ -14,6 +14,7 @@ from typing import Any
 from django.utils import timezone
 from django_q.models import Schedule
 
+from devices import unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle
@@ -79,6 +80,7 @@ def chores_are_idle(now: datetime) -> bool:
     soon = now + timedelta(seconds=2)
     return not (
         CloudAccount.objects.due_for_sync(soon).exists()
+        or CloudAccount.objects.due_for_sign_in(soon).exists()
         or Node.objects.due_for_check(soon).exists()
     )
 
@@ -204,6 +206,9 @@ def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
     for account in CloudAccount.objects.due_for_sync(now).select_related("household")[:DUE_AT_ONCE]:
         if ("account", account.pk) not in busy:
             yield _reading(account)
+    for account in CloudAccount.objects.due_for_sign_in(now)[:DUE_AT_ONCE]:
+        if ("account", account.pk) not in busy:
+            yield _signing_in(account)
     due = Node.objects.due_for_check(now).in_turn(THREADS_PER_ACCOUNT)
     due = due.select_related("account__household")
     for node in due[:DUE_AT_ONCE]:
@@ -226,6 +231,17 @@ def _reading(account: CloudAccount) -> Talk:
         write=partial(_keep_page, account),
         failed=partial(_read_failed, account),
         later=partial(_put_off_account, account),
+    )
+
+
+def _signing_in(account: CloudAccount) -> Talk:
+    return Talk(
+        key=("account", account.pk),
+        account=account,
+        say=partial(unattended.sign_in, account=account),
+        write=partial(unattended.signed_in, account),
+        failed=partial(unattended.not_signed_in, account),
+        later=partial(unattended.put_off, account),
     )
 
 

@@ -21,6 +21,7 @@ urlpatterns = [
     path("accounts/", accounts.accounts, name="accounts"),
     path("accounts/link/", accounts.account_link, name="account_link"),
     path("accounts/<int:pk>/sign-in/", accounts.account_reconnect, name="account_reconnect"),
+    path("accounts/<int:pk>/forget-password/", accounts.account_forget, name="account_forget"),
     path("accounts/<int:pk>/unlink/", accounts.account_unlink, name="account_unlink"),
     path("profile/", people.profile, name="profile"),
     path("welcome/<str:token>/", people.welcome, name="welcome"),

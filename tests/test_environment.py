@@ -109,7 +109,7 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
         ("PUBLIC_URL", "http://192.0.2.7:8000", "'192.0.2.7' in S.ALLOWED_HOSTS", True),
         ("SECRET_KEY", LONG, "S.SECRET_KEY", LONG),
         ("SECRET_KEY_FALLBACKS", f"{LONG}, {LONG}2", "S.SECRET_KEY_FALLBACKS", [LONG, f"{LONG}2"]),
-        ("ENCRYPTION_KEYS", f"{KEY}, {KEY}", "S.ENCRYPTION_KEYS", [KEY, KEY]),
+        ("ENCRYPTION_KEYS", f"{KEY}, {KEY}", "S.KEY_RING.newest_first()", [KEY, KEY]),
         ("AUDIT_KEY", LONG, "S.AUDIT_KEY", LONG),
         ("ALLOWED_HOSTS", "[::2], .b.example", "S.ALLOWED_HOSTS[-2:]", ["[::2]", ".b.example"]),
         ("DATABASE_URL", "postgres:///hubs", "S.DATABASES['default']['NAME']", "hubs"),
@@ -154,7 +154,7 @@ def test_a_good_value_is_taken(
 
 
 def test_keys_are_made_once_and_kept(tmp_path: Path) -> None:
-    code = "print(S.SECRET_KEY, *S.ENCRYPTION_KEYS, S.AUDIT_KEY)"
+    code = "print(S.SECRET_KEY, *S.KEY_RING.newest_first(), S.AUDIT_KEY)"
     first = settings(tmp_path / "new" / "home", code)
     assert first.returncode == 0, first.stderr
     assert settings(tmp_path / "new" / "home", code).stdout == first.stdout
@@ -215,7 +215,7 @@ def test_a_bad_value_in_the_file_is_refused_like_any_other(tmp_path: Path) -> No
 def test_the_example_names_exactly_what_is_read() -> None:
     named = set(re.findall(r"^# ([A-Z][A-Z0-9_]+)=", EXAMPLE, re.MULTILINE))
     read: set[str] = {"ENV_FILE"}
-    for module in ("settings", "environment"):
+    for module in ("settings", "environment", "keys"):
         tree = ast.parse((ROOT / "thermacell_web" / f"{module}.py").read_text())
         for node in ast.walk(tree):
             is_reading = isinstance(node, ast.Call) and re.match(

@@ -27,6 +27,8 @@ LAYERS: dict[str, int] = {
     "push": 3,
     "follow": 3,
     "verdict": 3,
+    "rotation": 3,
+    "unattended": 3,
     "loop": 4,
     "tasks": 4,
     "forms": 4,
@@ -51,6 +53,7 @@ BESIDE = {
     "troubles": {"catalogue", "hubwords"},
     "installs": {"sync"},
     "push": {"sync"},
+    "unattended": {"sync"},
     "verdict": set(),
     "follow": {"installs", "push", "sync", "verdict"},
     "tasks": {"loop"},
@@ -143,4 +146,4 @@ def test_pages_do_not_build_clients() -> None:
         for path in modules()
         if "devices.cloud.client" in imported(path) and area(path) != "cloud"
     }
-    assert makers <= {"loop", "sync", "push", "follow"}
+    assert makers <= {"loop", "sync", "push", "follow", "unattended"}

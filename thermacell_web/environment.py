@@ -1,29 +1,23 @@
-"""Typed, checked values from the environment, and the keys a first start creates.
+"""Typed, checked values from the environment.
 
 A value that cannot be used raises ImproperlyConfigured with one sentence that names the variable.
 """
 
-import json
 import os
 import re
-import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 from environs import Env, EnvError, validate
 
 env = Env()
 
-SHORTEST_SECRET = 50
-SHORTEST_AUDIT_KEY = 32
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -39,7 +33,7 @@ def read_env_file(default: Path) -> None:
         return
     path = Path(named) if named else default
     if named and not path.is_file():
-        _refuse("ENV_FILE", "name a file that exists, or be empty to read none", named)
+        refuse("ENV_FILE", "name a file that exists, or be empty to read none", named)
     if not path.is_file():
         return
     # Into os.environ itself, so that every reader, and every process started from here, sees it.
@@ -58,7 +52,7 @@ def read_data_dir(default: Path, base: Path) -> Path:
     except OSError:
         usable = False
     if not usable:
-        _refuse("DATA_DIR", "be a folder this user can write to", str(path))
+        refuse("DATA_DIR", "be a folder this user can write to", str(path))
     return path
 
 
@@ -79,7 +73,7 @@ def read_log_level(name: str, default: str) -> str:
     """Return the name of a logging level."""
     value = (given(name) or default).upper()
     if value not in LOG_LEVELS:
-        _refuse(name, f"be one of {', '.join(LOG_LEVELS)}", value)
+        refuse(name, f"be one of {', '.join(LOG_LEVELS)}", value)
     return value
 
 
@@ -87,7 +81,7 @@ def read_word(name: str, default: str) -> str:
     """Return a short name of letters, digits, dots and dashes."""
     value = given(name) or default
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", value):
-        _refuse(name, "be up to 50 letters, digits, dots, dashes or underscores", value)
+        refuse(name, "be up to 50 letters, digits, dots, dashes or underscores", value)
     return value
 
 
@@ -97,7 +91,7 @@ def read_time_zone(name: str, default: str) -> str:
     try:
         ZoneInfo(value)
     except (ValueError, OSError, KeyError):
-        _refuse(name, "be the name of a time zone, such as Europe/Berlin", value)
+        refuse(name, "be the name of a time zone, such as Europe/Berlin", value)
     return value
 
 
@@ -115,7 +109,7 @@ def read_origin(name: str, default: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        _refuse(name, "be an address without a path, such as https://hubs.example.org", value)
+        refuse(name, "be an address without a path, such as https://hubs.example.org", value)
     return value
 
 
@@ -124,7 +118,7 @@ def read_hosts(name: str) -> list[str]:
     hosts = [host.strip() for host in given(name).split(",") if host.strip()]
     for host in hosts:
         if not re.fullmatch(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]", host):
-            _refuse(
+            refuse(
                 name,
                 "be names or addresses without scheme or port, such as hubs.example.org,192.0.2.7",
                 host,
@@ -141,7 +135,7 @@ def read_database(name: str, default: Path) -> dict[str, Any]:
     database: dict[str, Any] = _read(env.dj_db_url, name, must, is_secret=True)
     kind = str(database.get("ENGINE", "")).rpartition(".")[2]
     if kind not in {"sqlite3", "postgresql"} or not database.get("NAME"):
-        _refuse(name, must)
+        refuse(name, must)
     return database
 
 
@@ -156,7 +150,7 @@ def read_redis(name: str) -> str:
     except ValueError:
         usable = False
     if value and not usable:
-        _refuse(name, must)
+        refuse(name, must)
     return value
 
 
@@ -166,7 +160,7 @@ def read_email(name: str) -> dict[str, Any]:
     if not given(name):
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if given(name).partition(":")[0] not in {"smtp", "submission", "console"}:
-        _refuse(name, must)
+        refuse(name, must)
     email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
     return email
 
@@ -176,7 +170,7 @@ def read_sender(name: str, default: str) -> str:
     value = given(name) or default
     address = parseaddr(value)[1]
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or "\n" in value:
-        _refuse(name, "be a sender such as Thermacell Web <hubs@example.org>", value)
+        refuse(name, "be a sender such as Thermacell Web <hubs@example.org>", value)
     return value
 
 
@@ -194,92 +188,11 @@ def _read(
     try:
         return reader(name, **options)
     except (EnvError, ValueError):
-        _refuse(name, must, "" if is_secret else given(name))
+        refuse(name, must, "" if is_secret else given(name))
 
 
-def _refuse(name: str, must: str, value: str = "") -> NoReturn:
+def refuse(name: str, must: str, value: str = "") -> NoReturn:
     # What may hold a password is not repeated.
     but = f", not {value!r}" if value and "@" not in value else ""
     # from None: the reader's own error would only repeat it, and may show a password
     raise ImproperlyConfigured(f"{name} must {must}{but}.") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The server's own secrets; repr shows none of them."""
-
-    secret: str
-    encryption: tuple[str, ...]
-    audit: str
-
-    def __repr__(self) -> str:
-        return "Keys(…)"
-
-
-def read_keys(data_dir: Path) -> Keys:
-    """Return the keys from the environment, else from the data folder's keys.json.
-
-    SECRET_KEY, ENCRYPTION_KEYS (comma separated, newest first) and AUDIT_KEY win one by one.
-    The file is created once, readable by its owner only, and never written over.
-    """
-    said = {name: given(name) for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "AUDIT_KEY")}
-    kept = {} if all(said.values()) else _kept_keys(data_dir / "keys.json")
-    encryption = said["ENCRYPTION_KEYS"] or kept["encryption"]
-    keys = Keys(
-        secret=said["SECRET_KEY"] or kept["secret"],
-        encryption=tuple(key.strip() for key in encryption.split(",")),
-        audit=said["AUDIT_KEY"] or kept["audit"],
-    )
-    if not _is_strong(keys.secret, SHORTEST_SECRET):
-        _refuse("SECRET_KEY", f"be at least {SHORTEST_SECRET} random characters")
-    if not _is_strong(keys.audit, SHORTEST_AUDIT_KEY):
-        _refuse("AUDIT_KEY", f"be at least {SHORTEST_AUDIT_KEY} random characters")
-    for key in keys.encryption:
-        try:
-            Fernet(key)
-        except ValueError:
-            _refuse(
-                "ENCRYPTION_KEYS",
-                "be Fernet keys, separated by commas (`make key` prints one)",
-            )
-    return keys
-
-
-def read_fallbacks(name: str) -> list[str]:
-    """Return earlier secret keys, whose sessions and links stay good for a while."""
-    fallbacks = [key.strip() for key in given(name).split(",") if key.strip()]
-    if not all(_is_strong(key, SHORTEST_SECRET) for key in fallbacks):
-        _refuse(name, "be earlier values of SECRET_KEY, separated by commas")
-    return fallbacks
-
-
-def _is_strong(key: str, shortest: int) -> bool:
-    return len(key) >= shortest and len(set(key)) >= 5
-
-
-def _kept_keys(path: Path) -> dict[str, str]:
-    if not path.exists():
-        fresh = {
-            "secret": secrets.token_urlsafe(60),
-            "encryption": Fernet.generate_key().decode(),
-            "audit": secrets.token_urlsafe(40),
-        }
-        draft = path.with_name(f"keys.{os.getpid()}.tmp")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(fresh, file)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # fails when another process was first: then its keys count
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    try:
-        kept = json.loads(path.read_text())
-        return {name: str(kept[name]) for name in ("secret", "encryption", "audit")}
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ImproperlyConfigured(
-            f"The key file {path} cannot be read; restore it from a backup, since the linked "
-            "cloud accounts cannot be opened without it."
-        ) from problem

@@ -12,9 +12,7 @@ from thermacell_web.environment import (
     read_database,
     read_email,
     read_env_file,
-    read_fallbacks,
     read_hosts,
-    read_keys,
     read_log_level,
     read_number,
     read_origin,
@@ -23,6 +21,7 @@ from thermacell_web.environment import (
     read_time_zone,
     read_word,
 )
+from thermacell_web.keys import read_fallbacks, read_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 read_env_file(BASE_DIR / ".env")  # what the environment already says wins over the file
@@ -34,7 +33,7 @@ IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 keys = read_keys(DATA_DIR)
 SECRET_KEY = keys.secret
-ENCRYPTION_KEYS = keys.encryption
+KEY_RING = keys.ring
 AUDIT_KEY = keys.audit
 SECRET_KEY_FALLBACKS = read_fallbacks("SECRET_KEY_FALLBACKS")
 

@@ -1,4 +1,4 @@
-"""Cloud accounts: one sign-in to a RainMaker cloud, its tokens encrypted at rest."""
+"""Cloud accounts: one sign-in to a RainMaker cloud, its secrets encrypted at rest."""
 
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -25,20 +25,38 @@ class Unsealable(Exception):
 
 
 def seal(secret: str) -> str:
-    """Return the secret encrypted with the newest of ENCRYPTION_KEYS."""
-    return _keys().encrypt(secret.encode()).decode()
+    """Return the secret encrypted with the newest of the server's keys."""
+    return _ring().encrypt(secret.encode()).decode()
 
 
 def unseal(sealed: str) -> str:
     """Return the secret; raises Unsealable when no key of this server opens it."""
     try:
-        return _keys().decrypt(sealed.encode()).decode()
+        return _ring().decrypt(sealed.encode()).decode()
     except InvalidToken as problem:
         raise Unsealable("a stored secret cannot be opened with this server's keys") from problem
 
 
-def _keys() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+def is_sealed_anew(sealed: str) -> bool:
+    """Was the secret encrypted with the newest key?"""
+    try:
+        Fernet(settings.KEY_RING.newest_first()[0]).decrypt(sealed.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def reseal(sealed: str) -> str:
+    """Return the secret encrypted with the newest key; raises Unsealable when no key opens it."""
+    try:
+        return _ring().rotate(sealed.encode()).decode()
+    except InvalidToken as problem:
+        raise Unsealable("a stored secret cannot be opened with this server's keys") from problem
+
+
+def _ring() -> MultiFernet:
+    ring: MultiFernet = settings.KEY_RING.fernet()
+    return ring
 
 
 class AccountState(models.TextChoices):
@@ -58,9 +76,16 @@ class AccountQuerySet(models.QuerySet["CloudAccount"]):
             Q(next_sync_at__lte=now), Q(resume_at__isnull=True) | Q(resume_at__lte=now)
         )
 
+    def due_for_sign_in(self, now: datetime) -> "AccountQuerySet":
+        """Return signed-out accounts whose password was kept and may be tried now."""
+        return self.filter(
+            Q(next_sign_in_at__isnull=True) | Q(next_sign_in_at__lte=now),
+            state=AccountState.SIGNED_OUT,
+        ).exclude(sealed_password="")
+
 
 class CloudAccount(models.Model):
-    """One sign-in to a RainMaker cloud. Unlinking wipes the tokens and keeps the row: history
+    """One sign-in to a RainMaker cloud. Unlinking wipes its secrets and keeps the row: history
     speaks of it.
     """
 
@@ -74,6 +99,10 @@ class CloudAccount(models.Model):
     sealed_access_token = models.TextField(blank=True)
     sealed_refresh_token = models.TextField(blank=True)
     access_expires_at = models.DateTimeField(null=True, blank=True)
+    # Empty unless the person asked for sign-ins without them.
+    sealed_password = models.TextField(blank=True)
+    sign_in_tries = models.PositiveIntegerField(default=0)
+    next_sign_in_at = models.DateTimeField(null=True, blank=True)
     linked_at = models.DateTimeField(default=timezone.now)
     next_sync_at = models.DateTimeField(default=timezone.now)
     synced_at = models.DateTimeField(null=True, blank=True)
@@ -117,6 +146,11 @@ class CloudAccount(models.Model):
             return host == "localhost" or host.endswith(".localhost")
 
     @property
+    def signs_in_by_itself(self) -> bool:
+        """Is the password kept, so that no person is needed when the session ends?"""
+        return bool(self.sealed_password)
+
+    @property
     def is_linked(self) -> bool:
         return self.state == AccountState.LINKED
 
@@ -129,9 +163,9 @@ class CloudAccount(models.Model):
         self.access_expires_at = expires_at
         self.cloud_user_id = cloud_user_id or self.cloud_user_id
 
-    def forget_tokens(self) -> None:
-        """Wipe the tokens; the caller saves."""
-        self.sealed_access_token = self.sealed_refresh_token = ""
+    def forget_secrets(self) -> None:
+        """Wipe the tokens and a kept password; the caller saves."""
+        self.sealed_access_token = self.sealed_refresh_token = self.sealed_password = ""
         self.access_expires_at = None
 
     def answered(self, now: datetime) -> None:

@@ -1,10 +1,10 @@
-"""Cloud accounts: link, sign in again, unlink."""
+"""Cloud accounts: link, sign in again, forget a kept password, unlink."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices.cloud.errors import CloudError
 from devices.explain import explain_trouble
@@ -12,6 +12,7 @@ from devices.forms import LinkForm, ReconnectForm
 from devices.models import AccountState, CloudAccount, OtaJob
 from devices.policies import Right, accounts_for, households_for
 from devices.sync import link_account, trouble_code, unlink_account
+from devices.unattended import forget_password
 from devices.views.access import account_for, actor_in, households_of, person, signed_in
 
 
@@ -37,7 +38,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def account_link(request: HttpRequest) -> HttpResponse:
-    """Link an account. The one page that waits for the cloud: its password is kept nowhere."""
+    """Link an account. The one page that waits for the cloud: its password enters no queue."""
     households = households_of(person(request), Right.MANAGE)
     if not households:
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
@@ -50,6 +51,7 @@ def account_link(request: HttpRequest) -> HttpResponse:
                 base_url=form.base_url(),
                 email=form.cleaned_data["email"],
                 password=form.cleaned_data["password"],
+                keep_password=form.cleaned_data["keep_password"],
                 actor=actor_in(request, household),
             )
         except CloudError as problem:
@@ -67,7 +69,9 @@ def account_link(request: HttpRequest) -> HttpResponse:
 def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
     """Sign in to the cloud again with the same address."""
     account = account_for(request, pk)
-    form = ReconnectForm(request.POST or None)
+    form = ReconnectForm(
+        request.POST or None, initial={"keep_password": account.signs_in_by_itself}
+    )
     if request.method == "POST" and form.is_valid():
         try:
             link_account(
@@ -75,6 +79,7 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
                 base_url=account.base_url,
                 email=account.email,
                 password=form.cleaned_data["password"],
+                keep_password=form.cleaned_data["keep_password"],
                 actor=actor_in(request, account.household),
             )
         except CloudError as problem:
@@ -86,6 +91,16 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "devices/account_reconnect.html", values)
 
 
+@require_POST
+@signed_in
+def account_forget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Delete the password that was kept to sign in without a person."""
+    account = account_for(request, pk)
+    forget_password(account, actor=actor_in(request, account.household))
+    messages.success(request, "The password is deleted. The session with the cloud goes on.")
+    return redirect("accounts")
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
@@ -93,7 +108,7 @@ def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
     account = account_for(request, pk)
     if request.method == "POST":
         unlink_account(account, actor=actor_in(request, account.household))
-        messages.success(request, "Unlinked. Its tokens are wiped; the history stays.")
+        messages.success(request, "Unlinked. Its secrets are wiped; the history stays.")
         return redirect("accounts")
     values = {"account": account, "running": _running(account)}
     return render(request, "devices/account_unlink.html", values)

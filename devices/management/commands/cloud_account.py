@@ -34,6 +34,11 @@ class Command(TerminalCommand):
         )
         link.add_argument("--email", required=True, help="e-mail address of the cloud account")
         link.add_argument("--url", default="", help="another cloud than this server's usual one")
+        link.add_argument(
+            "--keep-password",
+            action="store_true",
+            help="keep the password, encrypted, and sign in again with it when the session ends",
+        )
         link.add_argument("--no-wait", action="store_true", help="leave its hubs to the worker")
         link.add_argument(
             "--timeout",
@@ -70,6 +75,7 @@ class Command(TerminalCommand):
             "password": password,
             "cloud": OTHER if options["url"] else "",
             "address": options["url"],
+            "keep_password": options["keep_password"],
         }
         form = LinkForm(told, households=[home])
         if not form.is_valid():
@@ -81,6 +87,7 @@ class Command(TerminalCommand):
                 base_url=form.base_url(),
                 email=form.cleaned_data["email"],
                 password=password,
+                keep_password=form.cleaned_data["keep_password"],
                 actor=actor_of(self.user, home),
             )
         except CloudError as problem:

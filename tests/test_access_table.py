@@ -93,6 +93,7 @@ TABLE: dict[str, Row] = {
         body=lambda home: {"email": "a@example.com", "password": "x", "household_id": home.own},
     ),
     "account_reconnect": Row(MANAGE, MANAGE, args={"pk": "account"}),
+    "account_forget": Row(NO, MANAGE_DONE, args={"pk": "account"}),
     "account_unlink": Row(MANAGE, MANAGE_DONE, args={"pk": "account"}),
     "profile": Row(
         SEEN, "302 302 302 302 302 302 302 302 302 302", body=lambda home: {"name": "Anew"}

@@ -2,21 +2,34 @@
 
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest
 
-from devices.models import Beat, Membership, User
+from devices.models import Beat, Household, Membership, User
 from devices.policies import Right, households_for
 
 # The loop that carries out installs leaves a heartbeat every few seconds.
 WORKER_SILENT_AFTER = timedelta(seconds=120)
+# The session's key for the household the lists are narrowed to.
+CHOSEN = "household"
+
+
+def chosen(request: HttpRequest) -> int | None:
+    """Return the household this person narrowed the lists to, or None. At most one query."""
+    if not hasattr(request, "_chosen_household"):
+        wanted = request.session.get(CHOSEN) if request.user.is_authenticated else None
+        if wanted is not None and not households_for(cast(User, request.user), within=wanted):
+            wanted = None
+        request._chosen_household = wanted  # type: ignore[attr-defined]
+    return cast("int | None", request._chosen_household)  # type: ignore[attr-defined]
 
 
 class Page:
     """The frame of a page. Each value costs its query only where a template asks for it."""
 
     def __init__(self, request: HttpRequest) -> None:
+        self.request = request
         user = getattr(request, "user", None)
         self.user = user if isinstance(user, User) and user.is_authenticated else None
 
@@ -32,6 +45,21 @@ class Page:
     def sees_all(self) -> bool:
         """Does this person see every household, by a staff role?"""
         return self.user is not None and households_for(self.user) is None
+
+    @cached_property
+    def household(self) -> Household | None:
+        """The one household the lists show now: chosen, or the only one."""
+        if self.user is None:
+            return None
+        wanted = chosen(self.request)
+        for membership in self.memberships:
+            if membership.household_id == wanted:
+                return membership.household
+        if wanted is not None:
+            return Household.objects.filter(pk=wanted).first()
+        if len(self.memberships) == 1 and not self.sees_all:
+            return self.memberships[0].household
+        return None
 
     @property
     def has_many_households(self) -> bool:

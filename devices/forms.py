@@ -1,5 +1,6 @@
 """What people type, checked with the sentence they read when it does not fit."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -12,9 +13,14 @@ from django.db.models import Q, QuerySet
 
 from devices.cloud import checked_base_url
 from devices.cloud.errors import CloudError
-from devices.models import AuditEvent, Household, User
+from devices.models import AuditEvent, Household, Role, User
 
 OTHER = "other"
+ROLES = [
+    (Role.OWNER, "Owner: people, accounts and settings too"),
+    (Role.MEMBER, "Member: may install firmware"),
+    (Role.VIEWER, "Viewer: may only look"),
+]
 
 
 def _password(label: str, autocomplete: str) -> forms.CharField:
@@ -31,6 +37,19 @@ def _keep_password() -> forms.BooleanField:
             "Without it, you are asked to sign in again."
         ),
     )
+
+
+def _time_zone() -> forms.ChoiceField:
+    names = [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
+    return forms.ChoiceField(label="Time zone", choices=names, initial=lambda: settings.TIME_ZONE)
+
+
+def _check_password(form: forms.Form, person: User) -> None:
+    if "password" in form.cleaned_data:
+        try:
+            validate_password(form.cleaned_data["password"], person)
+        except ValidationError as problem:
+            form.add_error("password", problem)
 
 
 class LinkForm(forms.Form):
@@ -116,23 +135,79 @@ class WelcomeForm(forms.Form):
     )
     password = _password("A password, at least 12 characters", "new-password")
     household = forms.CharField(label="Name of the household", max_length=120)
-    time_zone = forms.ChoiceField(label="Time zone")
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        zones = cast(forms.ChoiceField, self.fields["time_zone"])
-        zones.choices = [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
-        zones.initial = settings.TIME_ZONE
+    time_zone = _time_zone()
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
-        if "password" in told:
-            person = User(email=told.get("email", ""), name=told.get("name", ""))
-            try:
-                validate_password(told["password"], person)
-            except ValidationError as problem:
-                self.add_error("password", problem)
+        _check_password(self, User(email=told.get("email", ""), name=told.get("name", "")))
         return told
+
+
+class ComingForm(forms.Form):
+    """A person who comes by an invitation and has no sign-in here yet."""
+
+    name = forms.CharField(
+        label="Your name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    password = _password("A password, at least 12 characters", "new-password")
+
+    def __init__(self, *args: Any, email: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.email = email
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        _check_password(self, User(email=self.email, name=told.get("name", "")))
+        return told
+
+    def person(self) -> User:
+        """Return the new person, not saved yet."""
+        user = User(email=self.email, name=self.cleaned_data["name"])
+        user.set_password(self.cleaned_data["password"])
+        return user
+
+
+class HouseholdForm(forms.Form):
+    """What a household is called and what time it is there."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    time_zone = _time_zone()
+
+
+class InviteForm(forms.Form):
+    """Who is asked into a household."""
+
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(label="Role", choices=ROLES, initial=Role.MEMBER)
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(label="Role", choices=ROLES)
+
+
+class HandOverForm(forms.Form):
+    """To whom a household goes, and what its owner is afterwards."""
+
+    to = forms.TypedChoiceField(label="The new owner", coerce=int)
+    becomes = forms.ChoiceField(
+        label="Afterwards you",
+        choices=[
+            (Role.MEMBER, "stay as a member"),
+            (Role.VIEWER, "stay as a viewer"),
+            (Role.OWNER, "stay an owner too"),
+            ("", "leave the household"),
+        ],
+        required=False,
+    )
+
+    def __init__(self, *args: Any, others: Iterable[User], **options: Any) -> None:
+        super().__init__(*args, **options)
+        people = [(user.pk, f"{user} ({user.email})") for user in others]
+        cast(forms.TypedChoiceField, self.fields["to"]).choices = people
 
 
 class NameForm(forms.Form):

@@ -31,6 +31,7 @@ class Right(StrEnum):
     CHECK = "check"  # ask the cloud for new firmware
     INSTALL = "install"  # confirm, retry and cancel installs
     MANAGE = "manage"  # link and unlink cloud accounts
+    PEOPLE = "people"  # invite, change roles, change the household's settings
 
 
 RIGHTS: dict[str, frozenset[Right]] = {
@@ -77,33 +78,41 @@ def may(user: User, right: Right, household: Household) -> bool:
     return user.is_active and right in RIGHTS.get(role_in(user, household), frozenset())
 
 
-def households_for(user: User, right: Right = Right.LOOK) -> "list[int] | None":
-    """Return the ids of the households in which this person has the right; None means all."""
+def households_for(
+    user: User, right: Right = Right.LOOK, within: int | None = None
+) -> "list[int] | None":
+    """Return the ids of the households in which this person has the right; None means all.
+
+    within narrows this, and every question below, to one household.
+    """
     if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
-        return None
+        return None if within is None else [within]
     roles = sorted(role for role in Role if right in RIGHTS[role])
-    return list(
-        Membership.objects.filter(user=user, role__in=roles).values_list("household_id", flat=True)
-    )
+    memberships = Membership.objects.filter(user=user, role__in=roles)
+    if within is not None:
+        memberships = memberships.filter(household=within)
+    return list(memberships.values_list("household_id", flat=True))
 
 
-def nodes_for(user: User, right: Right = Right.LOOK) -> NodeQuerySet:
+def nodes_for(user: User, right: Right = Right.LOOK, within: int | None = None) -> NodeQuerySet:
     """Return the hubs this person may see (or do more with), those gone from their cloud too."""
-    ids = households_for(user, right)
+    ids = households_for(user, right, within)
     nodes = Node.objects.all()
     return nodes if ids is None else nodes.filter(account__household_id__in=ids)
 
 
-def jobs_for(user: User, right: Right = Right.LOOK) -> OtaJobQuerySet:
+def jobs_for(user: User, right: Right = Right.LOOK, within: int | None = None) -> OtaJobQuerySet:
     """Return the installs this person may see."""
-    ids = households_for(user, right)
+    ids = households_for(user, right, within)
     jobs = OtaJob.objects.all()
     return jobs if ids is None else jobs.filter(household_id__in=ids)
 
 
-def accounts_for(user: User, right: Right = Right.LOOK) -> "QuerySet[CloudAccount]":
+def accounts_for(
+    user: User, right: Right = Right.LOOK, within: int | None = None
+) -> "QuerySet[CloudAccount]":
     """Return the cloud accounts of the households in which this person has the right."""
-    ids = households_for(user, right)
+    ids = households_for(user, right, within)
     accounts = CloudAccount.objects.select_related("household").order_by("household__name", "email")
     return accounts if ids is None else accounts.filter(household_id__in=ids)
 

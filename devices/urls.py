@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from devices.views import accounts, health, hub, hubs, installs, overview, people, trail
+from devices.views import (
+    accounts,
+    health,
+    households,
+    hub,
+    hubs,
+    installs,
+    invitation,
+    members,
+    overview,
+    people,
+    trail,
+)
 
 urlpatterns = [
     path("", hubs.hubs, name="hubs"),
@@ -24,6 +36,21 @@ urlpatterns = [
     path("accounts/<int:pk>/forget-password/", accounts.account_forget, name="account_forget"),
     path("accounts/<int:pk>/unlink/", accounts.account_unlink, name="account_unlink"),
     path("profile/", people.profile, name="profile"),
+    path("households/", households.households, name="households"),
+    path("households/choose/", households.choose, name="household_choose"),
+    path("households/new/", households.new, name="household_new"),
+    path("households/<int:pk>/settings/", households.settings, name="household_settings"),
+    path("households/<int:pk>/leave/", households.leave, name="household_leave"),
+    path("households/<int:pk>/hand-over/", households.hand_over, name="household_hand_over"),
+    path("households/<int:pk>/people/", members.people, name="people"),
+    path("households/<int:pk>/people/<int:user>/role/", members.role, name="member_role"),
+    path("households/<int:pk>/people/<int:user>/remove/", members.remove, name="member_remove"),
+    path(
+        "households/<int:pk>/invitations/<int:invitation>/withdraw/",
+        members.withdraw,
+        name="invitation_withdraw",
+    ),
+    path("invitation/<str:token>/", invitation.invitation, name="invitation"),
     path("welcome/<str:token>/", people.welcome, name="welcome"),
     path("healthz", health.healthz, name="healthz"),
 ]

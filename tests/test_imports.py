@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "wake": 2,
     "sync": 3,
     "installs": 3,
+    "people": 3,
     "push": 3,
     "follow": 3,
     "verdict": 3,
@@ -36,6 +37,7 @@ LAYERS: dict[str, int] = {
     "signals": 4,
     "logs": 4,
     "adapter": 4,
+    "mail": 4,
     "context": 5,
     "launch": 5,
     "terminal": 5,
@@ -69,6 +71,7 @@ ALONE = {"cloud": {"requests", "urllib3"}, "simcloud": set()}
 BOUND = {
     "audit": {"household"},  # for types only
     "household": set(),
+    "invitation": {"household"},
     "beat": set(),
     "account": {"household"},
     "node": {"account", "ota"},  # ota only inside functions and for types

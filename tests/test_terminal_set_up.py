@@ -105,7 +105,7 @@ def test_roles_change_but_a_household_keeps_an_owner(terminal: Terminal) -> None
         assert done.returncode == Exit.REFUSED
         assert "would have no owner left" in done.stderr
     assert len(terminal.trail("household.role_changed")) == 1
-    assert len(terminal.trail("household.left")) == 1
+    assert len(terminal.trail("household.removed")) == 1
     several = terminal.run("firmware", "list")
     assert several.returncode == Exit.NOT_UNDERSTOOD
     assert f"say who acts with --as EMAIL: {OWNER}, {VIEWER}" in several.stderr

@@ -172,6 +172,8 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+# Beside the library's own limits: invitations made, and one-time links looked at or used.
+ACCOUNT_RATE_LIMITS = {"invite": "30/h/user,60/h/ip", "link": "60/m/ip"}
 
 SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -206,6 +208,7 @@ CONTENT_SECURITY_POLICY = {
 
 _email = read_email("EMAIL_URL")
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+HAS_MAIL_SERVER = not EMAIL_BACKEND.endswith("console.EmailBackend")
 EMAIL_HOST = _email.get("EMAIL_HOST") or ""
 EMAIL_PORT = _email.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER") or ""

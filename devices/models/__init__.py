@@ -4,6 +4,7 @@ from devices.models.account import AccountState, CloudAccount, Unsealable
 from devices.models.audit import Actor, AuditEvent, AuditHead, Outcome
 from devices.models.beat import Beat
 from devices.models.household import Household, Membership, Role, StaffRole, User
+from devices.models.invitation import Invitation
 from devices.models.node import (
     CHECK_EVERY,
     Node,
@@ -40,6 +41,7 @@ __all__ = [
     "CloudAccount",
     "Household",
     "IllegalTransition",
+    "Invitation",
     "Membership",
     "Node",
     "Offer",

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
+from devices.context import chosen
 from devices.middleware import origin
 from devices.models import (
     Actor,
@@ -46,7 +47,7 @@ def signed_in(view: View) -> View:
     def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponse:
         if not request.user.is_authenticated:
             return _to_login(request)
-        with timezone.override(_home_zone(person(request))):
+        with timezone.override(_home_zone(request)):
             return view(request, *args, **values)
 
     return guarded
@@ -96,6 +97,26 @@ def account_for(request: HttpRequest, pk: int, right: Right = Right.MANAGE) -> C
     return found[0]
 
 
+def household_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> Household:
+    """Return the household; 404 for a stranger's, 403 without the right."""
+    if not households_for(person(request), within=pk):
+        raise Http404("no such household")
+    household = Household.objects.filter(pk=pk).first()
+    if household is None:
+        raise Http404("no such household")
+    _enter(request, household, right)
+    return household
+
+
+def member_for(request: HttpRequest, pk: int, user_pk: int, right: Right) -> Membership:
+    """Return somebody's membership; 404 for a stranger's, 403 without the right."""
+    household = household_for(request, pk, right)
+    found = household.memberships.select_related("user", "household").filter(user=user_pk).first()
+    if found is None:
+        raise Http404("no such member")
+    return found
+
+
 def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:
     """Return the households in which this person has the right, by name."""
     ids = households_for(user, right)
@@ -134,6 +155,7 @@ SENTENCES = {
     Right.CHECK: "ask for a check",
     Right.INSTALL: "install firmware",
     Right.MANAGE: "manage cloud accounts",
+    Right.PEOPLE: "change its people and settings",
 }
 
 
@@ -153,14 +175,15 @@ def zone_of(household: Household) -> tzinfo:
         return timezone.get_default_timezone()
 
 
-def _home_zone(user: User) -> tzinfo:
-    first = (
-        Membership.objects.filter(user=user)
-        .select_related("household")
-        .order_by("joined_at", "pk")
-        .first()
-    )
-    return zone_of(first.household) if first is not None else timezone.get_default_timezone()
+def _home_zone(request: HttpRequest) -> tzinfo:
+    """Return the zone of the household the lists show, else of the one joined first."""
+    if (within := chosen(request)) is not None:
+        household = Household.objects.filter(pk=within).first()
+    else:
+        memberships = Membership.objects.filter(user=person(request)).select_related("household")
+        first = memberships.order_by("joined_at", "pk").first()
+        household = first.household if first is not None else None
+    return zone_of(household) if household is not None else timezone.get_default_timezone()
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

@@ -7,6 +7,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices.cloud.errors import CloudError
+from devices.context import chosen
 from devices.explain import explain_trouble
 from devices.forms import LinkForm, ReconnectForm
 from devices.models import AccountState, CloudAccount, OtaJob
@@ -27,7 +28,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
             account,
             explain_trouble(account.trouble, account.trouble_text) if account.trouble else None,
         )
-        for account in accounts_for(user)
+        for account in accounts_for(user, within=chosen(request))
         if account.state != AccountState.UNLINKED
     ]
     values = {"accounts": shown, "manageable": manageable}

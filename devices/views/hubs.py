@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from devices.context import WORKER_SILENT_AFTER
+from devices.context import WORKER_SILENT_AFTER, chosen
 from devices.models import Beat, Node, User
 from devices.policies import Right, households_for, nodes_for
 from devices.sync import ask_check
@@ -64,11 +64,11 @@ class Mark:
     """When a cloud last answered: only a line of the page speaks of it."""
 
     @classmethod
-    def of(cls, user: User, clouds: Clouds) -> "Mark":
+    def of(cls, user: User, within: int | None, clouds: Clouds) -> "Mark":
         state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
         alive = Beat.is_alive("installs", WORKER_SILENT_AFTER)
         return cls(
-            hubs=nodes_for(user).present().fingerprint(),
+            hubs=nodes_for(user, within=within).present().fingerprint(),
             clouds=f"{zlib.crc32(f'{state} {alive}'.encode()):x}",
             minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
         )
@@ -81,9 +81,9 @@ class Mark:
 @signed_in
 def hubs(request: HttpRequest) -> HttpResponse:
     """The whole list; a search typed into it fetches the same page."""
-    user = person(request)
-    clouds = clouds_of(user)
-    mark = Mark.of(user, clouds)
+    user, within = person(request), chosen(request)
+    clouds = clouds_of(user, within)
+    mark = Mark.of(user, within, clouds)
     return render(request, "devices/hubs.html", _list(request, user, clouds, mark))
 
 
@@ -91,9 +91,9 @@ def hubs(request: HttpRequest) -> HttpResponse:
 @signed_in
 def hubs_live(request: HttpRequest) -> HttpResponse:
     """What changed since the page was rendered; 204 without a body when nothing did."""
-    user = person(request)
-    clouds = clouds_of(user)
-    mark = Mark.of(user, clouds)
+    user, within = person(request), chosen(request)
+    clouds = clouds_of(user, within)
+    mark = Mark.of(user, within, clouds)
     seen = request.GET.get("v", "")
     if seen == str(mark):
         return HttpResponse(status=204)
@@ -114,9 +114,9 @@ def hubs_live(request: HttpRequest) -> HttpResponse:
 @signed_in
 def hubs_check(request: HttpRequest) -> HttpResponse:
     """Ask the cloud about all hubs of the households in which this person may."""
-    nodes = nodes_for(person(request), Right.CHECK).present().select_related("account__household")
+    nodes = nodes_for(person(request), Right.CHECK, chosen(request)).present()
     asked = 0
-    ordered = nodes.order_by("account__household_id", "pk")
+    ordered = nodes.select_related("account__household").order_by("account__household_id", "pk")
     for household, mine in groupby(ordered, key=lambda node: node.account.household):
         asked += ask_check(list(mine), actor=actor_in(request, household))
     if asked:
@@ -141,8 +141,9 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
     now = timezone.now()
+    within = chosen(request)
     wish = Wish.read(request.GET)
-    hubs = hubs_of(user)
+    hubs = hubs_of(user, within)
     counts = count(hubs)
     listed: Page[Node] = find(hubs, wish)
     may_install = set(households_for(user, Right.INSTALL) or [])
@@ -163,7 +164,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "mark": mark,
         "order": order_mark(listed),
         "rendered_at": int(now.timestamp()),
-        "checked": _checked(user),
+        "checked": _checked(user, within),
     }
 
 
@@ -184,9 +185,10 @@ def _number_of(show: str, counts: Counts) -> int:
     return int(getattr(counts, show or "total"))
 
 
-def _checked(user: User) -> dict[str, datetime | None]:
+def _checked(user: User, within: int | None) -> dict[str, datetime | None]:
     """Return when hubs were last checked and when the next check is due. One query."""
-    return nodes_for(user).present().aggregate(last=Max("checked_at"), next=Min("next_check_at"))
+    nodes = nodes_for(user, within=within).present()
+    return nodes.aggregate(last=Max("checked_at"), next=Min("next_check_at"))
 
 
 def _seen_at(request: HttpRequest) -> datetime:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
+from devices.context import chosen
 from devices.explain import Stage, explain_job, explain_report
 from devices.models import LIVE, UNSENT, Node, OtaJob, Report, State
 from devices.models.ota import OtaJobQuerySet
@@ -292,7 +293,7 @@ def history(request: HttpRequest) -> HttpResponse:
     narrowed = {
         name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:120])
     }
-    jobs = jobs_for(person(request)).for_list()
+    jobs = jobs_for(person(request), within=chosen(request)).for_list()
     if states := VERDICT_SHOWS[show][1]:
         jobs = jobs.filter(state__in=states)
     if search:

@@ -117,9 +117,9 @@ class Counts:
     unchecked: int
 
 
-def hubs_of(user: User) -> NodeQuerySet:
+def hubs_of(user: User, within: int | None = None) -> NodeQuerySet:
     """Return this person's present hubs with `attention`, a value of Attention, on each."""
-    nodes = nodes_for(user).present()
+    nodes = nodes_for(user, within=within).present()
     is_settled = Q(latest__to_version=F("fw_version")) | (
         Q(open_offer__first_seen_at__gt=F("latest__requested_at"))
         & ~Q(open_offer__ota_job_id=F("latest__ota_job_id"))
@@ -219,9 +219,9 @@ class Clouds:
     answered_at: datetime | None
 
 
-def clouds_of(user: User) -> Clouds:
+def clouds_of(user: User, within: int | None = None) -> Clouds:
     """Return how the clouds behind this person's hubs are doing. Two queries."""
-    ids = households_for(user)
+    ids = households_for(user, within=within)
     accounts = CloudAccount.objects.exclude(state=AccountState.UNLINKED)
     if ids is not None:
         accounts = accounts.filter(household_id__in=ids)

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from devices.context import chosen
 from devices.models import State, User
 from devices.policies import jobs_for, nodes_for
 from devices.templatetags.show import number, roughly
@@ -76,16 +77,16 @@ KINDS = ("verified", "attention", "unsent", "running")
 @signed_in
 def overview(request: HttpRequest) -> HttpResponse:
     """The charts over every hub and install this person may see. Five queries of its own."""
-    user, now = person(request), timezone.now()
-    weeks = weeks_of(user, now)
+    user, within, now = person(request), chosen(request), timezone.now()
+    weeks = weeks_of(user, now, within)
     values = {
         "headline": headline(weeks),
-        "versions": versions_of(user),
+        "versions": versions_of(user, within),
         "weeks": weeks,
         "weeks_width": WEEKS * COLUMN_STEP,
         "kinds": [(key, VERDICT_SHOWS[key][0]) for key in KINDS],
-        "durations": durations_of(user),
-        "away": away_of(user, now),
+        "durations": durations_of(user, within),
+        "away": away_of(user, now, within),
     }
     return render(request, "devices/overview.html", values)
 
@@ -104,10 +105,10 @@ def headline(weeks: list[Column]) -> str:
     return f"{some} of the last twelve weeks {'was' if verified == 1 else 'were'} verified."
 
 
-def versions_of(user: User) -> list[Bar]:
+def versions_of(user: User, within: int | None = None) -> list[Bar]:
     """Return how many hubs run each version, the most common first. One query."""
     rows = list(
-        nodes_for(user)
+        nodes_for(user, within=within)
         .present()
         .values_list("fw_version")
         .annotate(n=Count("pk"))
@@ -138,7 +139,7 @@ def versions_of(user: User) -> list[Bar]:
     return bars
 
 
-def weeks_of(user: User, now: datetime) -> list[Column]:
+def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Column]:
     """Return the last twelve weeks of installs by verdict, the oldest first. One query."""
     today = timezone.localdate(now)
     mondays = [
@@ -146,7 +147,7 @@ def weeks_of(user: User, now: datetime) -> list[Column]:
     ]
     start = timezone.make_aware(datetime.combine(mondays[0], datetime.min.time()))
     rows = (
-        jobs_for(user)
+        jobs_for(user, within=within)
         .filter(requested_at__gte=start)
         .annotate(week=TruncWeek("requested_at"))
         .values_list("week", "state")
@@ -180,10 +181,10 @@ def _column(index: int, monday: date, counts: dict[str, int], most: int) -> Colu
     )
 
 
-def durations_of(user: User) -> list[Bar]:
+def durations_of(user: User, within: int | None = None) -> list[Bar]:
     """Return how long verified installs took, by model and version. One query."""
     rows = (
-        jobs_for(user)
+        jobs_for(user, within=within)
         .filter(state=State.VERIFIED, pushed_at__isnull=False, ended_at__isnull=False)
         .order_by("-ended_at")
         .values_list("hub_model", "to_version", "pushed_at", "ended_at")[:SAMPLE]
@@ -215,10 +216,10 @@ def _durations(times_s: list[float]) -> str:
     return f"typically {usual}, the slowest of {number(len(times_s))}: {longest}"
 
 
-def away_of(user: User, now: datetime) -> list[Bar]:
+def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
     """Return how many hubs are offline, by how long. One query."""
     counts = (
-        nodes_for(user)
+        nodes_for(user, within=within)
         .present()
         .aggregate(
             total=Count("pk", filter=Q(is_online=False)),

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods
 from devices import welcome as link
 from devices.forms import NameForm, WelcomeForm
 from devices.middleware import origin
-from devices.models import Actor, Household, Membership, Role, User, audit
+from devices.models import Actor, Role, User
+from devices.people import create_household
 from devices.views.access import person, signed_in
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -36,13 +37,11 @@ def _found(request: HttpRequest, form: WelcomeForm) -> User:
     told = form.cleaned_data
     with transaction.atomic():
         user = User.objects.create_user(told["email"], told["password"], name=told["name"])
-        household = Household.objects.create(name=told["household"], time_zone=told["time_zone"])
-        Membership.objects.create(user=user, household=household, role=Role.OWNER)
-        audit.record(
-            Actor.person(user, role=Role.OWNER, via="web", **origin(request)),
-            "household.created",
-            f"{user.email} set up the household {household} by the one-time link.",
-            household=household,
+        create_household(
+            name=told["household"],
+            time_zone=told["time_zone"],
+            owner=user,
+            actor=Actor.person(user, role=Role.OWNER, via="web", **origin(request)),
             why="one-time link from the terminal",
         )
     return user

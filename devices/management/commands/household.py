@@ -5,6 +5,8 @@ server's account. All verbs are safe to repeat.
 """
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -13,6 +15,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from devices import people
 from devices.hubwords import one_line
 from devices.models import Household, Membership, Role, StaffRole, User, audit
 from devices.terminal import choose
@@ -73,13 +76,12 @@ class Command(TerminalCommand):
         user = self._person(options)
         with transaction.atomic():
             self._save_new(user)
-            household = Household.objects.create(name=name, time_zone=options["time_zone"])
-            Membership.objects.create(user=user, household=household, role=Role.OWNER)
-            self._record(
-                household,
-                "household.created",
-                f"The household {household} was set up with {user.email} as its owner.",
-                {"user_id": user.pk, "role": Role.OWNER.value},
+            household = people.create_household(
+                name=name,
+                time_zone=options["time_zone"],
+                owner=user,
+                actor=operator(),
+                why=WHY,
             )
         return self._say(household, user, Role.OWNER, is_changed=True)
 
@@ -100,22 +102,10 @@ class Command(TerminalCommand):
     def do_add(self, options: dict[str, Any]) -> int:
         household, role = choose.any_household(options["household"]), Role(options["role"])
         user = self._person(options)
-        with transaction.atomic():
+        with transaction.atomic(), _said():
             self._save_new(user)
-            membership = Membership.objects.filter(user=user, household=household).first()
-            if membership is None:
-                Membership.objects.create(user=user, household=household, role=role)
-                action, words = "household.joined", f"{user.email} became {role} of {household}."
-            elif membership.role == role:
-                return self._say(household, user, role, is_changed=False)
-            else:
-                _keep_an_owner(membership)
-                action = "household.role_changed"
-                words = f"{user.email} is {role} of {household} now, not {membership.role}."
-                membership.role = role
-                membership.save(update_fields=["role"])
-            self._record(household, action, words, {"user_id": user.pk, "role": role.value})
-        return self._say(household, user, role, is_changed=True)
+            is_changed = people.add(household, user, role, actor=operator(), why=WHY)
+        return self._say(household, user, role, is_changed=is_changed)
 
     def do_remove(self, options: dict[str, Any]) -> int:
         household = choose.any_household(options["household"])
@@ -127,17 +117,9 @@ class Command(TerminalCommand):
                 Exit.NOT_UNDERSTOOD,
                 f"{options['email']} does not belong to {household}. Those who do: {names}.",
             )
-        user = membership.user
-        with transaction.atomic():
-            _keep_an_owner(membership)
-            membership.delete()
-            self._record(
-                household,
-                "household.left",
-                f"{user.email} was removed from {household}.",
-                {"user_id": user.pk, "role": membership.role},
-            )
-        return self._say(household, user, "", is_changed=True)
+        with _said():
+            people.remove(household, membership.user, actor=operator(), why=WHY)
+        return self._say(household, membership.user, "", is_changed=True)
 
     def do_staff(self, options: dict[str, Any]) -> int:
         role = "" if options["role"] == NO_STAFF else options["role"]
@@ -231,15 +213,13 @@ class Command(TerminalCommand):
         return Exit.DONE
 
 
-def _keep_an_owner(membership: Membership) -> None:
-    """Raise Ended when a household would be left without an owner."""
-    owners = Membership.objects.filter(household=membership.household_id, role=Role.OWNER)
-    if membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists():
-        raise Ended(
-            Exit.REFUSED,
-            f"{membership.household} would have no owner left; make somebody else one first.",
-            event="refused",
-        )
+@contextmanager
+def _said() -> Iterator[None]:
+    """End the command with the sentence when what was asked for is not possible."""
+    try:
+        yield
+    except people.NotPossible as problem:
+        raise Ended(Exit.REFUSED, str(problem), event="refused") from problem
 
 
 def _default() -> str:

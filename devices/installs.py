@@ -69,7 +69,7 @@ def request(
                 size_bytes=binding.size_bytes,
                 md5=binding.md5,
                 requested_by=user,
-                requested_by_name=user.email,
+                requested_by_name=actor.name,
                 requested_via=actor.via,
                 requested_at=now,
                 state_at=now,

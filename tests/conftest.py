@@ -1,7 +1,7 @@
 """Fixtures every test may ask for, and the rule about what may be left out.
 
-A test that needs PostgreSQL, Redis or Chromium is left out where there is none, and the end of
-the output says so. With CI=true nothing is left out: there it fails.
+A test that needs PostgreSQL, Redis, Mosquitto or Chromium is left out where there is none, and the
+end of the output says so. With CI=true nothing is left out: there it fails.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests import find_browser, services
+from tests import find_browser, mosquitto, services
 from tests.simcloud_process import SimCloud
 
 LEFT_OUT = "Left out: "
@@ -69,6 +69,15 @@ def redis_url() -> str:
     """Return the address of a Redis; whoever uses it cleans up its own keys."""
     found = services.redis_url()
     return found or leave_out("No Redis answers: TEST_REDIS_URL may name one.")
+
+
+@pytest.fixture
+def broker() -> Iterator[mosquitto.Mosquitto]:
+    """Yield a Mosquitto broker of one's own, as a real process."""
+    if not mosquitto.binary():
+        leave_out("No Mosquitto was found: MOSQUITTO may name one.")
+    with mosquitto.Mosquitto() as started:
+        yield started
 
 
 @pytest.fixture

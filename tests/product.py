@@ -23,11 +23,14 @@ def free_port() -> int:
 class Product:
     """`manage.py start --demo` in a folder of its own; a context manager."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0, demo: bool = True) -> None:
+    def __init__(
+        self, data_dir: Path, *, port: int = 0, demo: bool = True, mqtt_url: str = ""
+    ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
         self.cloud_port = free_port()
         self.demo = demo
+        self.mqtt_url = mqtt_url
         self.said: list[str] = []
         self.environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         self.environment |= {"ENV_FILE": ""}
@@ -49,6 +52,7 @@ class Product:
         words = ["--demo", "--data-dir", str(self.data_dir)] if self.demo else []
         if self.demo:
             words += ["--cloud-port", str(self.cloud_port)]
+            words += ["--mqtt", self.mqtt_url] if self.mqtt_url else []
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "start", "--port", str(self.port), *words],
             cwd=ROOT,

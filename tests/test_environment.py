@@ -50,6 +50,11 @@ def check(data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     ("name", "value"),
     [
         ("DEBUG", "banana"),
+        ("MQTT_URL", "banana"),
+        ("MQTT_URL", f"https://me:{SECRET}@broker"),
+        ("MQTT_URL", f"mqtt://me:{SECRET}@broker:port"),
+        ("MQTT_CA_FILE", "nowhere.pem"),
+        ("MQTT_CLIENT_FILE", "README.md"),
         ("PUBLIC_URL", "banana"),
         ("PUBLIC_URL", "https://hubs.example.org/path"),
         ("PUBLIC_URL", "https://hubs.example.org:port"),

@@ -154,6 +154,35 @@ def read_redis(name: str) -> str:
     return value
 
 
+def read_mqtt(name: str) -> str:
+    """Return the address of an MQTT broker, or "" when there is none."""
+    value = given(name)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"mqtt", "mqtts"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and not (parts.path.strip("/") or parts.query)
+    except ValueError:
+        usable = False
+    if value and not usable:
+        # Its password is nobody's business: the value is not repeated.
+        refuse(name, "be an address such as mqtt://user:password@host:1883 or mqtts://host")
+    return value
+
+
+def read_pem(name: str, base: Path) -> str:
+    """Return the text of the PEM file that is named, or ""; a relative path counts from base."""
+    if not given(name):
+        return ""
+    path = (base / given(name)).resolve()
+    try:
+        text = path.read_text()
+    except (OSError, ValueError):
+        text = ""
+    if "-----BEGIN " not in text:
+        refuse(name, "name a PEM file that this user can read", str(path))
+    return text
+
+
 def read_email(name: str) -> dict[str, Any]:
     """Return how mail is sent: to the log unless the variable names a server."""
     must = "be an address such as submission://user:password@host:587, smtp://host or console:"

@@ -14,8 +14,10 @@ from thermacell_web.environment import (
     read_env_file,
     read_hosts,
     read_log_level,
+    read_mqtt,
     read_number,
     read_origin,
+    read_pem,
     read_redis,
     read_sender,
     read_time_zone,
@@ -257,3 +259,8 @@ SUPPORT_SEES_ALL_HOUSEHOLDS = read_bool("SUPPORT_SEES_ALL_HOUSEHOLDS")
 # 1 is real time. A rehearsal against a simulated cloud that runs faster shortens the engine's
 # waiting times by the same factor.
 ENGINE_PACE = read_number("ENGINE_PACE", 1, 1, 1000)
+
+# Home Assistant: the broker the hubs are shown at, unless a household names one of its own.
+MQTT_URL = read_mqtt("MQTT_URL")
+MQTT_CA_PEM = read_pem("MQTT_CA_FILE", BASE_DIR)
+MQTT_CLIENT_PEM = read_pem("MQTT_CLIENT_FILE", BASE_DIR)

@@ -43,7 +43,13 @@ SUPPORT_NAME = "Sam Support"
 
 
 def environment(
-    around: Mapping[str, str], *, data_dir: Path, port: int, cloud_port: int, example: Path
+    around: Mapping[str, str],
+    *,
+    data_dir: Path,
+    port: int,
+    cloud_port: int,
+    example: Path,
+    mqtt_url: str = "",
 ) -> dict[str, str]:
     """Return the environment of a demo: every variable of the product is its own.
 
@@ -65,6 +71,7 @@ def environment(
         "PUBLIC_URL": f"http://localhost:{port}",
         "DEFAULT_CLOUD_URL": f"http://127.0.0.1:{cloud_port}",
         "CLUSTER_NAME": "thermacell-web-demo",
+        "MQTT_URL": mqtt_url,
         "SUPPORT_SEES_ALL_HOUSEHOLDS": "true",
         "ENGINE_PACE": str(PACE),
         "NO_PROXY": ",".join(without_proxy),

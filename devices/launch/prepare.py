@@ -36,6 +36,14 @@ def free_leases() -> None:
         Beat.objects.exclude(holder="").update(holder="", held_until=None)
 
 
+def is_bridge_wanted() -> bool:
+    """Return whether hubs are to be shown to a Home Assistant, here or at a household's broker."""
+    from devices.models import HomeAssistantLink
+
+    own = HomeAssistantLink.objects.filter(is_on=True).exclude(sealed_broker_url="")
+    return bool(settings.MQTT_URL) or own.exists()
+
+
 def require_cache() -> None:
     """Raise CannotStart when a shared cache is configured and does not answer."""
     if not settings.REDIS_URL:

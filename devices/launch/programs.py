@@ -8,10 +8,10 @@ from pathlib import Path
 from devices.launch.ports import reachable_host
 from devices.launch.supervisor import Program
 
-WEB, WORKER, CLOUD = "web", "worker", "cloud"
+WEB, WORKER, CLOUD, BRIDGE = "web", "worker", "cloud", "homeassistant"
 WORKER_STOP_WAIT_S = 6
-# Web, worker and cloud one after the other, and supervisord's own second of rest between them.
-STOP_WAIT_S = 15
+# All of them one after the other, and supervisord's own second of rest between them.
+STOP_WAIT_S = 20
 
 
 def web(bind: str, port: int) -> Program:
@@ -37,6 +37,11 @@ def worker() -> Program:
         stop_wait_s=WORKER_STOP_WAIT_S,
         leaves_orphans=True,
     )
+
+
+def bridge() -> Program:
+    """Return the bridge to Home Assistant: nothing else waits for it, or for its broker."""
+    return Program(BRIDGE, [sys.executable, "manage.py", "homeassistant"], rank=400, stop_wait_s=5)
 
 
 def cloud(port: int, state: Path, *options: str) -> Program:

@@ -3,6 +3,12 @@
 from devices.models.account import AccountState, CloudAccount, Unsealable
 from devices.models.audit import Actor, AuditEvent, AuditHead, Outcome
 from devices.models.beat import Beat
+from devices.models.homeassistant import (
+    HomeAssistantHub,
+    HomeAssistantLink,
+    LineState,
+    MayInstall,
+)
 from devices.models.household import Household, Membership, Role, StaffRole, User
 from devices.models.invitation import Invitation
 from devices.models.node import (
@@ -39,9 +45,13 @@ __all__ = [
     "AuditHead",
     "Beat",
     "CloudAccount",
+    "HomeAssistantHub",
+    "HomeAssistantLink",
     "Household",
     "IllegalTransition",
     "Invitation",
+    "LineState",
+    "MayInstall",
     "Membership",
     "Node",
     "Offer",

@@ -1,16 +1,29 @@
 """Fill the demo: sample households, people, and their accounts at the simulated cloud."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.utils import timezone
 
 from devices.cloud.errors import CloudError
 from devices.launch import demo
-from devices.models import Actor, CloudAccount, Household, Membership, OtaJob, StaffRole, User
+from devices.models import (
+    Actor,
+    CloudAccount,
+    HomeAssistantLink,
+    Household,
+    MayInstall,
+    Membership,
+    OtaJob,
+    Role,
+    StaffRole,
+    User,
+)
 from devices.sync import link_account
 
 ACTOR = Actor(name="Demo", role="demo", via="demo")
@@ -37,6 +50,8 @@ class Command(BaseCommand):
                 )
             _user(demo.SUPPORT_EMAIL, demo.SUPPORT_NAME, StaffRole.SUPPORT)
             follow_cloud(address)
+            if settings.MQTT_URL:
+                show_to_home_assistant(households)
         for home in demo.HOMES:
             household = households[home.name]
             if household.accounts.active().filter(email=home.cloud_email).exists():
@@ -51,6 +66,22 @@ class Command(BaseCommand):
                 )
             except CloudError as problem:
                 raise CommandError(f"The simulated cloud refused: {problem}") from problem
+
+
+def show_to_home_assistant(households: Mapping[str, Household]) -> None:
+    """Show the sample hubs at the broker, and let the first household's be installed from there."""
+    first = demo.HOMES[0].name
+    for name, household in households.items():
+        HomeAssistantLink.objects.get_or_create(
+            household=household,
+            defaults={
+                "is_on": True,
+                "may_install": MayInstall.ALL if name == first else MayInstall.NO,
+                "allowed_by": household.members.filter(memberships__role=Role.OWNER).first(),
+                "allowed_at": timezone.now(),
+                "discovery_prefix": "homeassistant" if name == first else "homeassistant-cabin",
+            },
+        )
 
 
 def _household(name: str) -> Household:

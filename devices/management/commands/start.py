@@ -31,6 +31,7 @@ NAMES = {
     programs.WEB: "web server",
     programs.WORKER: "worker",
     programs.CLOUD: "simulated cloud",
+    programs.BRIDGE: "bridge to Home Assistant",
 }
 
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", help="address to listen on (BIND, else 127.0.0.1)")
         parser.add_argument("--port", help="port of the web server (PORT, else 8000)")
         parser.add_argument("--cloud-port", help="demo: the cloud's (CLOUD_PORT, else PORT+1)")
+        parser.add_argument("--mqtt", help="demo: the broker to show the sample hubs at")
         parser.add_argument("--data-dir", help="demo: where its data lives (else var/demo)")
         parser.add_argument(
             "--stop-with-parent", action="store_true", help="stop when the calling process ends"
@@ -71,7 +73,8 @@ class Start:
             self.cloud_port = read_port(cloud_port or str(self.port + 1), "CLOUD_PORT")
             if self.cloud_port == self.port:
                 raise CannotStart(f"PORT and CLOUD_PORT must differ; both are {self.port}.")
-            self._enter_demo(Path(options["data_dir"] or settings.BASE_DIR / "var" / "demo"))
+            data_dir = Path(options["data_dir"] or settings.BASE_DIR / "var" / "demo")
+            self._enter_demo(data_dir, options["mqtt"] or "")
         self.public_url = (
             settings.PUBLIC_URL if os.environ.get("PUBLIC_URL") else f"http://localhost:{self.port}"
         )
@@ -83,7 +86,7 @@ class Start:
             programs=self._programs(),
         )
 
-    def _enter_demo(self, data_dir: Path) -> None:
+    def _enter_demo(self, data_dir: Path, mqtt_url: str) -> None:
         """Begin anew in the demo's own environment, unless this is it already."""
         environment = demo.environment(
             os.environ,
@@ -91,6 +94,7 @@ class Start:
             port=self.port,
             cloud_port=self.cloud_port,
             example=settings.BASE_DIR / ".env.example",
+            mqtt_url=mqtt_url,
         )
         if environment != dict(os.environ):
             sys.stdout.flush()
@@ -141,6 +145,8 @@ class Start:
         prepare.prepare_database()
         prepare.collect_static()
         prepare.free_leases()
+        if prepare.is_bridge_wanted():
+            self.supervisor.programs = [*self.supervisor.programs, programs.bridge()]
         started_at = timezone.now()
         wake.wake_installs()
         wake.wake_chores()

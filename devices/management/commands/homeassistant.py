@@ -1,0 +1,18 @@
+"""Show the hubs to Home Assistant over MQTT, and take its presses."""
+
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from devices.homeassistant.bridge import Bridge
+
+
+class Command(BaseCommand):
+    help = "Show every hub to Home Assistant over MQTT, and carry out what is pressed there."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        bridge = Bridge()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: bridge.stop())
+        bridge.run()

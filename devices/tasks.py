@@ -11,10 +11,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import Schedule
 
-from devices import unattended
+from devices import batches, unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle
@@ -72,7 +73,8 @@ def chores_loop() -> None:
 
 def installs_are_idle(now: datetime) -> bool:
     """Is no install under way or due soon?"""
-    return not OtaJob.objects.filter(next_poll_at__lte=now + timedelta(seconds=15)).exists()
+    soon = now + timedelta(seconds=15)
+    return not (OtaJob.objects.filter(next_poll_at__lte=soon).exists() or batches.is_anything_due())
 
 
 def chores_are_idle(now: datetime) -> bool:
@@ -87,6 +89,7 @@ def chores_are_idle(now: datetime) -> bool:
 
 def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
     """Yield what to say about each job that is due; those that cannot be asked are only timed."""
+    _advance_queues(now)
     for job in OtaJob.objects.due(now, THREADS_PER_ACCOUNT)[:DUE_AT_ONCE]:
         if ("job", job.pk) in busy:
             continue
@@ -111,6 +114,16 @@ def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
                 failed=partial(_never, job),
                 later=partial(_put_off_job, job),
             )
+
+
+def _advance_queues(now: datetime) -> None:
+    try:
+        batches.advance(now)
+    except DatabaseError:
+        raise
+    except Exception:
+        # a queue that cannot be carried on must not keep single installs from being followed
+        log.exception("the queues could not be carried on")
 
 
 def _wait_unasked(job: OtaJob, now: datetime) -> None:

@@ -4,6 +4,7 @@ from django.urls import path
 
 from devices.views import (
     accounts,
+    batches,
     health,
     households,
     hub,
@@ -27,6 +28,11 @@ urlpatterns = [
     path("installs/<int:pk>/", installs.install, name="install"),
     path("installs/<int:pk>/live/", installs.install_live, name="install_live"),
     path("installs/<int:pk>/cancel/", installs.install_cancel, name="install_cancel"),
+    path("queues/new/", batches.batch_new, name="batch_new"),
+    path("queues/<int:pk>/", batches.batch, name="batch"),
+    path("queues/<int:pk>/live/", batches.batch_live, name="batch_live"),
+    path("queues/<int:pk>/stop/", batches.batch_stop, name="batch_stop"),
+    path("queues/<int:pk>/go-on/", batches.batch_go_on, name="batch_go_on"),
     path("overview/", overview.overview, name="overview"),
     path("history/", installs.history, name="history"),
     path("audit/", trail.audit, name="audit"),

@@ -54,6 +54,19 @@
     document.getElementById("said").textContent = known;
   });
 
+  // How many hubs are chosen stands on the button that goes on with them.
+  const countChosen = () => {
+    const button = document.querySelector("[data-chosen]");
+    if (!button) return;
+    button.dataset.none ??= button.textContent;
+    const n = document.querySelectorAll("input[form=choose]:checked").length;
+    button.textContent = n ? button.dataset.chosen.replace("%s", n) : button.dataset.none;
+    button.disabled = !n;
+  };
+  document.addEventListener("change", countChosen);
+  document.addEventListener("htmx:afterSettle", countChosen);
+  countChosen();
+
   // "/" goes to the search, as on many lists.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.closest("input, textarea, select")) return;

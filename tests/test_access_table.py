@@ -17,8 +17,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from devices import batches
 from devices.confirm import bind, sign
-from devices.models import Node, Offer, Role, StaffRole, State, User, audit
+from devices.models import Actor, Node, Offer, Role, StaffRole, State, User, audit
 from devices.people import invite
 from devices.welcome import make_token
 from tests.factories import (
@@ -28,6 +29,7 @@ from tests.factories import (
     make_job,
     make_node,
     make_offer,
+    make_owner,
     make_user,
     person,
 )
@@ -86,6 +88,15 @@ TABLE: dict[str, Row] = {
     "install": Row(LOOK, args={"pk": "job"}),
     "install_live": Row(LOOK, args={"pk": "job"}),
     "install_cancel": Row(NO, INSTALL_DONE, args={"pk": "job"}),
+    "batch_new": Row(
+        "200 200 200 200 200 200 200 200 200 302",  # nothing chosen yet
+        "302 302 403 403 404 404 404 404 404 302",
+        body=lambda home: {"agreed": sign(bind(home.hub, home.offer))},
+    ),
+    "batch": Row(LOOK, args={"pk": "batch"}),
+    "batch_live": Row(LOOK, args={"pk": "batch"}),
+    "batch_stop": Row(NO, INSTALL_DONE, args={"pk": "batch"}),
+    "batch_go_on": Row(NO, INSTALL_DONE, args={"pk": "batch"}),
     "overview": PAGE,
     "history": PAGE,
     "audit": PAGE,
@@ -193,6 +204,14 @@ class Home:
         self.offer = make_offer(self.hub, description=f"For {CANARY}")
         busy = make_node(self.account, name=f"Pit {CANARY}")
         self.job = make_job(busy, state=State.REQUESTED, requested_by_name=f"{CANARY}@x.example")
+        self.batch = batches.request(
+            user=make_owner(self.household),
+            household=self.household,
+            chosen=[(self.hub, bind(self.hub, self.offer))],
+            at_once=1,
+            stops_on_failure=True,
+            actor=Actor.worker(),
+        )
         self.elsewhere = make_household("Elsewhere")
         make_offer(make_node(make_account(self.elsewhere)))
         self.people = {
@@ -314,6 +333,8 @@ ASKED = (
     "/hubs/live/",
     "/hubs/live/?show=running",
     "/overview/",
+    "/queues/new/",
+    "/queues/new/?all=1",
     "/history/",
     "/history/?q={canary}",
     "/history/?show=running",

@@ -25,6 +25,7 @@ LAYERS: dict[str, int] = {
     "sync": 3,
     "installs": 3,
     "people": 3,
+    "batches": 3,
     "push": 3,
     "follow": 3,
     "verdict": 3,
@@ -55,6 +56,7 @@ BESIDE = {
     "catalogue": {"hubwords"},
     "troubles": {"catalogue", "hubwords"},
     "installs": {"sync"},
+    "batches": {"installs"},
     "push": {"sync"},
     "unattended": {"sync"},
     "verdict": set(),
@@ -74,6 +76,7 @@ BOUND = {
     "audit": {"household"},  # for types only
     "household": set(),
     "invitation": {"household"},
+    "batch": {"household", "node", "ota"},
     "beat": set(),
     "homeassistant": {"account", "household", "node"},
     "account": {"household"},

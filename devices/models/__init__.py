@@ -2,6 +2,7 @@
 
 from devices.models.account import AccountState, CloudAccount, Unsealable
 from devices.models.audit import Actor, AuditEvent, AuditHead, Outcome
+from devices.models.batch import Batch, BatchItem, BatchState, ItemState
 from devices.models.beat import Beat
 from devices.models.homeassistant import (
     HomeAssistantHub,
@@ -43,6 +44,9 @@ __all__ = [
     "Actor",
     "AuditEvent",
     "AuditHead",
+    "Batch",
+    "BatchItem",
+    "BatchState",
     "Beat",
     "CloudAccount",
     "HomeAssistantHub",
@@ -50,6 +54,7 @@ __all__ = [
     "Household",
     "IllegalTransition",
     "Invitation",
+    "ItemState",
     "LineState",
     "MayInstall",
     "Membership",

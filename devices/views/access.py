@@ -23,6 +23,7 @@ from devices.context import chosen
 from devices.middleware import origin
 from devices.models import (
     Actor,
+    Batch,
     CloudAccount,
     Household,
     Membership,
@@ -115,6 +116,17 @@ def member_for(request: HttpRequest, pk: int, user_pk: int, right: Right) -> Mem
     if found is None:
         raise Http404("no such member")
     return found
+
+
+def batch_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> Batch:
+    """Return the queue; 404 for a stranger's, 403 without the right."""
+    ids = households_for(person(request))
+    batches = Batch.objects.select_related("household")
+    batch = (batches if ids is None else batches.filter(household_id__in=ids)).filter(pk=pk).first()
+    if batch is None:
+        raise Http404("no such queue")
+    _enter(request, batch.household, right)
+    return batch
 
 
 def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:

@@ -23,6 +23,7 @@ from devices.policies import Right, households_for, nodes_for
 from devices.sync import ask_check
 from devices.templatetags.show import number
 from devices.views.access import actor_in, hub_for, person, signed_in, way_back
+from devices.views.batches import running_batches
 from devices.views.listing import (
     SHOWS,
     SORTS,
@@ -149,6 +150,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_install = set(households_for(user, Right.INSTALL) or [])
     may_manage = set(households_for(user, Right.MANAGE) or [])
     may_check = households_for(user, Right.CHECK)
+    rows = [_row(node, may_install, may_manage, now) for node in listed]
     return {
         "wish": wish,
         "counts": counts,
@@ -157,7 +159,8 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "shows": [(key, words, _number_of(key, counts)) for key, (words, _) in SHOWS.items()],
         "sorts": [(key, words) for key, (words, _) in SORTS.items()],
         "listed": listed,
-        "rows": [_row(node, may_install, may_manage, now) for node in listed],
+        "rows": rows,
+        "may_choose": sum(row.act == "install" for row in rows) > 1,
         "may_check": may_check is None or bool(may_check),
         "may_install": bool(may_install),
         "may_manage": bool(may_manage),
@@ -165,6 +168,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "order": order_mark(listed),
         "rendered_at": int(now.timestamp()),
         "checked": _checked(user, within),
+        "queues": running_batches(request),
     }
 
 

@@ -15,7 +15,7 @@ from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.context import chosen
 from devices.explain import Stage, explain_job, explain_report
-from devices.models import LIVE, UNSENT, Node, OtaJob, Report, State
+from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Report, State
 from devices.models.ota import OtaJobQuerySet
 from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
 from devices.views.access import actor_in, hub_for, job_for, person, signed_in
@@ -166,6 +166,7 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
         and newest is not None
         and newest.pk == job.pk
         and may(user, Right.INSTALL, job.household),
+        "queue": BatchItem.objects.filter(job=job).only("batch_id").first(),
         "newer": newest if newest is not None and newest.pk != job.pk else None,
         "poll_s": 2 if job.is_live else 30 if job.is_listening else 0,
     }

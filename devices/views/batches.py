@@ -1,0 +1,283 @@
+"""Several hubs at once: choose, read the list, confirm once, watch them go one by one."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Sum
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from devices import batches
+from devices.confirm import Binding, BindingError, bind, read_binding, sign
+from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
+from devices.policies import Reason, Right, households_for, may, nodes_for, why_not_install
+from devices.templatetags.show import number
+from devices.views.access import actor_in, batch_for, person, refuse, signed_in
+from devices.views.listing import Attention, hubs_of
+from devices.views.standing import Standing, of_job
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One hub on the list to be read: what it would get, or why it cannot."""
+
+    node: Node
+    reasons: list[Reason]
+    agreed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The chosen hubs of one household: one confirmation."""
+
+    household: Household
+    choices: list[Choice]
+
+    @property
+    def fit(self) -> int:
+        return sum(not choice.reasons for choice in self.choices)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def batch_new(request: HttpRequest) -> HttpResponse:
+    """The list to be read and agreed to, one form a household."""
+    if request.method != "POST":
+        return _form(request, _chosen(request))
+    return _confirm(request)
+
+
+def _chosen(request: HttpRequest) -> list[Node]:
+    user = person(request)
+    if request.GET.get("all"):
+        ids = households_for(user, Right.INSTALL)
+        hubs = hubs_of(user).filter(attention=Attention.NEW)
+        if ids is not None:
+            hubs = hubs.filter(account__household_id__in=ids)
+        found = list(hubs.values_list("pk", flat=True)[: batches.MOST_HUBS])
+    else:
+        named = request.GET.getlist("hub")[: batches.MOST_HUBS + 1]
+        found = [int(pk) for pk in named if pk.isascii() and pk.isdigit() and len(pk) < 19]
+    return _fetch(request, found)
+
+
+def _fetch(request: HttpRequest, ids: list[int]) -> list[Node]:
+    """Return these hubs by household and name; 404 for a stranger's, 403 without the right."""
+    user = person(request)
+    nodes = list(
+        nodes_for(user)
+        .filter(pk__in=ids)
+        .for_list()
+        .order_by("account__household__name", "account__household_id", "name", "pk")
+    )
+    if len(nodes) != len(set(ids)):
+        raise Http404("no such hub")
+    for household in {node.account.household for node in nodes}:
+        if not may(user, Right.INSTALL, household):
+            refuse(request, Right.INSTALL, household, None)
+    return nodes
+
+
+def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> HttpResponse:
+    too_many = len(nodes) > batches.MOST_HUBS
+    nodes = nodes[: batches.MOST_HUBS]
+    sections = [
+        Section(household, [_choice(request, node) for node in mine])
+        for household, mine in groupby(nodes, key=lambda node: node.account.household)
+    ]
+    values = {
+        "sections": sections,
+        "problem": problem,
+        "total": sum(section.fit for section in sections),
+        "too_many": batches.MOST_HUBS if too_many else 0,
+        "at_once": batches.AT_ONCE,
+    }
+    return render(request, "devices/batch_new.html", values, status=409 if problem else 200)
+
+
+def _choice(request: HttpRequest, node: Node) -> Choice:
+    offer = node.offer
+    reasons = why_not_install(person(request), node, offer, timezone.now())
+    agreed = sign(bind(node, offer)) if offer is not None and not reasons else ""
+    return Choice(node, reasons, agreed)
+
+
+def _confirm(request: HttpRequest) -> HttpResponse:
+    texts = request.POST.getlist("agreed")
+    try:
+        bindings = {binding.node_id: binding for binding in map(read_binding, texts)}
+    except BindingError as problem:
+        return _form(request, _posted(request), problem=str(problem))
+    nodes = _fetch(request, list(bindings))
+    households = {node.account.household for node in nodes}
+    if not nodes:
+        return _form(request, [], problem="Nothing was sent: no hub was chosen.")
+    if len(households) > 1 or len(nodes) > batches.MOST_HUBS:
+        return _form(request, nodes, problem="Nothing was sent: confirm one household at a time.")
+    if swapped := [node for node in nodes if not _is_still_offered(node, bindings[node.pk])]:
+        names = ", ".join(str(node) for node in swapped)
+        return _form(
+            request,
+            nodes,
+            problem=f"Nothing was sent: what the cloud offers for {names} changed. "
+            "Please read the list again.",
+        )
+    [household] = households
+    batch = batches.request(
+        user=person(request),
+        household=household,
+        chosen=[(node, bindings[node.pk]) for node in nodes],
+        at_once=_at_once(request),
+        stops_on_failure="go_on" not in request.POST,
+        actor=actor_in(request, household),
+    )
+    return redirect("batch", batch.pk)
+
+
+def _posted(request: HttpRequest) -> list[Node]:
+    named = request.POST.getlist("hub")[: batches.MOST_HUBS + 1]
+    return _fetch(request, [int(pk) for pk in named if pk.isascii() and pk.isdigit()])
+
+
+def _is_still_offered(node: Node, binding: Binding) -> bool:
+    return node.offer is not None and not binding.differences(bind(node, node.offer))
+
+
+def _at_once(request: HttpRequest) -> int:
+    wanted = request.POST.get("at_once", "")
+    known = {str(value): value for value in batches.AT_ONCE}
+    return known.get(wanted, 1)
+
+
+@require_safe
+@signed_in
+def batch(request: HttpRequest, pk: int) -> HttpResponse:
+    """The queue: what is through, what runs, what waits."""
+    return render(request, "devices/batch.html", _batch(request, batch_for(request, pk)))
+
+
+@require_safe
+@signed_in
+def batch_live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same as a fragment; 204 without a body when nothing changed."""
+    mine = batch_for(request, pk)
+    if request.GET.get("v") == _mark(mine):
+        return HttpResponse(status=204)
+    return render(request, "devices/_batch.html", _batch(request, mine))
+
+
+@require_POST
+@signed_in
+def batch_stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start nothing more; what runs goes on."""
+    mine = batch_for(request, pk, Right.INSTALL)
+    try:
+        batches.stop(mine, actor=actor_in(request, mine.household))
+        messages.success(request, "Stopped. What is being installed goes on; nothing more starts.")
+    except batches.NotNow as problem:
+        messages.warning(request, str(problem))
+    return redirect("batch", pk)
+
+
+@require_POST
+@signed_in
+def batch_go_on(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a stopped queue start what still waits."""
+    mine = batch_for(request, pk, Right.INSTALL)
+    try:
+        batches.go_on(mine, user=person(request), actor=actor_in(request, mine.household))
+    except batches.NotNow as problem:
+        messages.warning(request, str(problem))
+    return redirect("batch", pk)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One hub of the queue, as its row shows it."""
+
+    item: BatchItem
+    standing: Standing
+
+
+def _mark(mine: Batch) -> str:
+    """Return a short text that differs when the queue or any of its installs changed."""
+    jobs = mine.items.aggregate(all=Sum("job__revision"))["all"] or 0
+    return f"{mine.revision}-{jobs}"
+
+
+def _batch(request: HttpRequest, mine: Batch) -> dict[str, Any]:
+    mark = _mark(mine)
+    items = list(mine.items.select_related("job", "node__account"))
+    places = [Place(item, _standing(item, mine)) for item in items]
+    is_under_way = any(item.job is not None and item.job.is_live for item in items)
+    may_change = may(person(request), Right.INSTALL, mine.household)
+    is_waiting = any(item.state == ItemState.WAITING for item in items)
+    return {
+        "batch": mine,
+        "mark": mark,
+        "places": places,
+        "headline": headline(mine, items),
+        "tone": _tone(mine, items),
+        "may_stop": may_change and mine.state == BatchState.RUNNING and is_waiting,
+        "may_go_on": may_change
+        and mine.state == BatchState.STOPPED
+        and is_waiting
+        and timezone.now() < mine.expires_at,
+        "poll_s": 3 if mine.state == BatchState.RUNNING or is_under_way else 0,
+    }
+
+
+def _standing(item: BatchItem, mine: Batch) -> Standing:
+    if item.job is not None:
+        return of_job(item.job)
+    if item.state == ItemState.SKIPPED:
+        return Standing("Skipped", "quiet", "dash")
+    if item.state == ItemState.DROPPED or mine.state != BatchState.RUNNING:
+        return Standing("Not started", "quiet", "dash")
+    return Standing("Waits its turn", "quiet", "clock")
+
+
+def headline(mine: Batch, items: list[BatchItem]) -> str:
+    """Return the sentence that says how the queue stands."""
+    jobs = [item.job for item in items if item.job is not None]
+    verified = sum(job.state == State.VERIFIED for job in jobs)
+    running = sum(job.is_live for job in jobs)
+    bad = sum(job.needs_person for job in jobs)
+    waiting = sum(item.state == ItemState.WAITING for item in items)
+    if verified == len(items):
+        subject = "The hub is" if len(items) == 1 else f"All {number(len(items))} hubs are"
+        return f"{subject} verified."
+    parts = [f"{number(verified)} of {number(len(items))} verified"]
+    if running:
+        parts.append(f"{number(running)} {'is' if running == 1 else 'are'} installing")
+    if bad:
+        parts.append(f"{number(bad)} {'needs' if bad == 1 else 'need'} you")
+    if waiting:
+        stopped = mine.state != BatchState.RUNNING
+        verb = ("was" if waiting == 1 else "were") + " not started"
+        parts.append(
+            f"{number(waiting)} {verb if stopped else 'waits' if waiting == 1 else 'wait'}"
+        )
+    sentence = ", ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _tone(mine: Batch, items: list[BatchItem]) -> str:
+    jobs = [item.job for item in items if item.job is not None]
+    if mine.state == BatchState.STOPPED or any(job.needs_person for job in jobs):
+        return "attention"
+    if mine.state == BatchState.RUNNING:
+        return "running"
+    is_all_good = jobs and all(job.state == State.VERIFIED for job in jobs)
+    return "good" if is_all_good else ""
+
+
+def running_batches(request: HttpRequest) -> list[Batch]:
+    """Return the queues under way that this person may watch. Up to two queries."""
+    ids = households_for(person(request))
+    found = Batch.objects.filter(state=BatchState.RUNNING).select_related("household")
+    return list((found if ids is None else found.filter(household_id__in=ids)).order_by("pk")[:5])

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -55,7 +55,7 @@ def _chosen(request: HttpRequest) -> list[Node]:
     user = person(request)
     if request.GET.get("all"):
         ids = households_for(user, Right.INSTALL)
-        hubs = hubs_of(user).filter(attention=Attention.NEW)
+        hubs = hubs_of(user).filter(Q(attention=Attention.NEW))
         if ids is not None:
             hubs = hubs.filter(account__household_id__in=ids)
         found = list(hubs.values_list("pk", flat=True)[: batches.MOST_HUBS])
@@ -249,9 +249,9 @@ def headline(mine: Batch, items: list[BatchItem]) -> str:
     bad = sum(job.needs_person for job in jobs)
     waiting = sum(item.state == ItemState.WAITING for item in items)
     if verified == len(items):
-        subject = "The hub is" if len(items) == 1 else f"All {number(len(items))} hubs are"
-        return f"{subject} verified."
-    parts = [f"{number(verified)} of {number(len(items))} verified"]
+        subject = {1: "The hub is", 2: "Both hubs are"}.get(len(items))
+        return f"{subject or f'All {number(len(items))} hubs are'} verified."
+    parts = [f"{number(verified) if verified else 'none'} of {number(len(items))} verified"]
     if running:
         parts.append(f"{number(running)} {'is' if running == 1 else 'are'} installing")
     if bad:

@@ -363,5 +363,8 @@ def test_an_outsiders_lists_are_the_same_as_if_the_household_did_not_exist(
 
 def plain(answer: Any) -> str:
     """Return the page without what differs from one request to the next."""
-    varying = r'(csrfmiddlewaretoken" value="|agreed" value="|[?;]t=)[^"&]*|>[^<]* ago<|>just now<|<dd class="mono">[0-9a-f]+<'
+    varying = (
+        r'(csrfmiddlewaretoken" value="|agreed" value="|[?;]t=)[^"&]*|>[^<]* ago<|>just now<'
+        r'|<dd class="mono">[0-9a-f]+<'
+    )
     return re.sub(varying, "", answer.content.decode())

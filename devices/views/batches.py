@@ -276,8 +276,8 @@ def _tone(mine: Batch, items: list[BatchItem]) -> str:
     return "good" if is_all_good else ""
 
 
-def running_batches(request: HttpRequest) -> list[Batch]:
+def running_batches(request: HttpRequest, within: int | None) -> list[Batch]:
     """Return the queues under way that this person may watch. Up to two queries."""
-    ids = households_for(person(request))
+    ids = households_for(person(request), within=within)
     found = Batch.objects.filter(state=BatchState.RUNNING).select_related("household")
     return list((found if ids is None else found.filter(household_id__in=ids)).order_by("pk")[:5])

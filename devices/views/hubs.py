@@ -168,7 +168,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "order": order_mark(listed),
         "rendered_at": int(now.timestamp()),
         "checked": _checked(user, within),
-        "queues": running_batches(request),
+        "queues": running_batches(request, within),
     }
 
 

@@ -247,7 +247,10 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": read_log_level("LOG_LEVEL", "INFO")},
-    "loggers": {"django-q": {"handlers": [], "propagate": True, "level": "WARNING"}},
+    "loggers": {
+        "urllib3": {"level": "INFO"},  # below that it writes down whole addresses
+        "django-q": {"handlers": [], "propagate": True, "level": "WARNING"},
+    },
 }
 
 # Thermacell's cloud speaks the ESP RainMaker API (base address as pythermacell 0.3.1 uses it);

@@ -1,16 +1,14 @@
 """What every page shows besides its own subject."""
 
-from datetime import timedelta
 from functools import cached_property
 from typing import Any, cast
 
 from django.http import HttpRequest
 
-from devices.models import Beat, Household, Membership, User
+from devices.models import Household, Membership, User
 from devices.policies import Right, households_for
+from devices.readiness import WorkerStanding
 
-# The loop that carries out installs leaves a heartbeat every few seconds.
-WORKER_SILENT_AFTER = timedelta(seconds=120)
 # The session's key for the household the lists are narrowed to.
 CHOSEN = "household"
 
@@ -71,8 +69,8 @@ class Page:
         return self.user is not None and households_for(self.user, Right.REVIEW) != []
 
     @cached_property
-    def is_worker_alive(self) -> bool:
-        return Beat.is_alive("installs", WORKER_SILENT_AFTER)
+    def worker(self) -> WorkerStanding:
+        return WorkerStanding.now()
 
 
 def page(request: HttpRequest) -> dict[str, Any]:

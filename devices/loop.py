@@ -5,8 +5,6 @@ found again in the tables by the next one.
 """
 
 import logging
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,6 +19,7 @@ from django.utils import timezone
 
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError
+from devices.holder import here
 from devices.models import Beat, CloudAccount, StaleJob
 from devices.sync import keep_tokens, tokens_of
 
@@ -36,6 +35,11 @@ SOFT_END_S = 45.0
 HARD_END_S = 75.0
 THREADS = 32
 THREADS_PER_ACCOUNT = 4
+
+
+def is_stopping() -> bool:
+    """Is this process asked to end? The worker's command says how to tell."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Loop:
     find: Callable[[datetime, frozenset[Hashable]], Iterable[Talk]]
     is_idle: Callable[[datetime], bool]
     make_client: Callable[..., RainmakerClient] = RainmakerClient
-    holder: str = field(default_factory=lambda: f"{os.getpid()}-{uuid.uuid4().hex[:12]}")
+    holder: str = field(default_factory=here)
     lines: dict[int, _Line] = field(default_factory=dict)
     under_way: dict[Future[Any], Talk] = field(default_factory=dict)
 
@@ -94,7 +98,7 @@ class Loop:
                 with suppress(DatabaseError):
                     Beat.give_back(self.name, self.holder)
             # what was asked for between the last look and giving the lease back is looked for
-            if is_left or self.is_idle(timezone.now()):
+            if is_left or is_stopping() or self.is_idle(timezone.now()):
                 return is_left
         return False
 
@@ -104,6 +108,8 @@ class Loop:
         try:
             while True:
                 now, age_s = timezone.now(), monotonic() - started
+                if is_stopping():  # what is under way is written, the rest is for the next one
+                    age_s = HARD_END_S
                 if monotonic() - last_beat >= BEAT_EVERY_S:
                     last_beat = monotonic()
                     if not Beat.renew(self.name, self.holder, now, LEASE):

@@ -157,6 +157,7 @@ TABLE: dict[str, Row] = {
     "invitation": Row("200", "409 409 409 409 409 409 409 409 302 409", args={"token": "token"}),
     "welcome": Row("410", "410", args={"token": "welcome"}),
     "healthz": Row("200"),
+    "readyz": Row("503"),  # no worker runs beside this test, and that is for every monitor to know
     "account_login": Row(
         ALREADY_IN,
         "302",

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from devices.models import Beat, CloudAccount, Role
+from devices.wake import wake_installs
 from tests.factories import make_account, make_household, make_node, make_offer, make_user
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +69,26 @@ def test_a_worker_that_stops_is_said_on_open_pages_and_taken_back(owner: Client)
     assert "The worker is not running" in text
     Beat.objects.filter(pk=beat.pk).update(beat_at=timezone.now())
     assert "The worker is not running" not in owner.get(poll_in(text), **HTMX).content.decode()
+
+
+def test_a_worker_that_is_behind_or_was_restarted_is_said(owner: Client, settings: Any) -> None:
+    now = timezone.now()
+    Beat.objects.create(name="installs", beat_at=now)
+    Beat.note_restart(now - timedelta(minutes=3), "it had stopped answering")
+    text = owner.get("/").content.decode()
+    assert "The worker was restarted" in text
+    assert "because it had stopped answering. Nothing was lost" in text
+    poll = poll_in(text)
+    wake_installs()
+    OrmQ.objects.update(lock=now - timedelta(minutes=4, seconds=5))
+    text = owner.get(poll, **HTMX).content.decode()
+    assert "The worker is behind: what was asked for 4 minutes ago" in text
+    assert "the hubs are safe" in text
+    OrmQ.objects.all().delete()
+    Beat.objects.filter(name="worker").update(restarted_at=now - timedelta(hours=1))
+    text = owner.get(poll_in(text), **HTMX).content.decode()
+    assert "behind" not in text
+    assert "restarted" not in text
 
 
 def test_an_offline_hub_with_new_firmware_waits_behind_those_that_can_go(

@@ -8,10 +8,11 @@ from pathlib import Path
 from devices.launch.ports import reachable_host
 from devices.launch.supervisor import Program
 
-WEB, WORKER, CLOUD, BRIDGE = "web", "worker", "cloud", "homeassistant"
+WEB, WORKER, CLOUD = "web", "worker", "cloud"
+BRIDGE, WATCHDOG = "homeassistant", "watchdog"
 WORKER_STOP_WAIT_S = 6
 # All of them one after the other, and supervisord's own second of rest between them.
-STOP_WAIT_S = 20
+STOP_WAIT_S = 23
 
 
 def web(bind: str, port: int) -> Program:
@@ -32,7 +33,7 @@ def worker() -> Program:
     """Return the task cluster. What it cannot finish in time is found again by the next one."""
     return Program(
         WORKER,
-        [sys.executable, "manage.py", "qcluster"],
+        [sys.executable, "manage.py", "worker"],
         rank=200,
         stop_wait_s=WORKER_STOP_WAIT_S,
         leaves_orphans=True,
@@ -42,6 +43,12 @@ def worker() -> Program:
 def bridge() -> Program:
     """Return the bridge to Home Assistant: nothing else waits for it, or for its broker."""
     return Program(BRIDGE, [sys.executable, "manage.py", "homeassistant"], rank=400, stop_wait_s=5)
+
+
+def watchdog() -> Program:
+    """Return the one that notices a worker which is there and does nothing."""
+    command = [sys.executable, "manage.py", "watchdog"]
+    return Program(WATCHDOG, command, rank=500, stop_wait_s=2, starts_last=True)
 
 
 def cloud(port: int, state: Path, *options: str) -> Program:

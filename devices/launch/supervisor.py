@@ -23,6 +23,7 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from devices.launch import CannotStart, leftovers
+from devices.launch.cluster import LocalCluster
 
 # The longest path of a Unix socket on any system we know of is 103 characters; supervisord adds
 # its process number to it for a moment.
@@ -39,6 +40,8 @@ class Program:
     stop_wait_s: int
     # The one that must not survive its main process: see leftovers.main.
     leaves_orphans: bool = False
+    # Not needed for the others to start: it takes no processor from them meanwhile.
+    starts_last: bool = False
 
     def section(self, log_folder: Path) -> str:
         command = list(self.command)
@@ -48,8 +51,10 @@ class Program:
             f"program:{self.name}",
             command=shlex.join(command),
             priority=self.rank,
+            autostart="false" if self.starts_last else "true",
             autorestart="true",
-            startsecs=1,
+            # one that dies sooner counts as not started, and is tried less and less often
+            startsecs=5,
             startretries=3,
             # Only the main process is asked to stop: a task cluster whose workers are signalled
             # as well does their work twice. What does not stop in time is ended with all of it.
@@ -152,7 +157,7 @@ class Supervisor:
         }
 
     def start_program(self, name: str) -> None:
-        """Start a program that supervisord gave up on; does nothing when it runs."""
+        """Start one that starts last, or that supervisord gave up on; nothing when it runs."""
         try:
             self._ask("startProcess", name, False)
         except (OSError, Fault):
@@ -174,6 +179,7 @@ class Supervisor:
             self.socket_path,
             self.run_folder / "supervisord.conf",
             self.run_folder / "supervisord.pid",
+            LocalCluster(self.run_folder).note,
         ):
             path.unlink(missing_ok=True)
 

@@ -6,6 +6,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+# The loops, and the rows that are no loop: who watches them, and the cluster that runs them.
+LOOPS = ("installs", "chores")
+WATCHDOG, WORKER = "watchdog", "worker"
+
 
 class Beat(models.Model):
     """One row a loop. Whoever holds the lease works; a lease that is not renewed runs out."""
@@ -15,9 +19,36 @@ class Beat(models.Model):
     held_until = models.DateTimeField(null=True, blank=True)
     beat_at = models.DateTimeField(null=True, blank=True)
     rounds = models.BigIntegerField(default=0)
+    # When the process behind it was last started again without a person asking, and why.
+    restarted_at = models.DateTimeField(null=True, blank=True)
+    restart_reason = models.CharField(max_length=80, blank=True)
+    restarts = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.beat_at}"
+
+    @property
+    def sign(self) -> tuple[object, ...]:
+        """Return what changes with every heartbeat."""
+        return (self.beat_at, self.rounds)
+
+    @classmethod
+    def every(cls) -> dict[str, "Beat"]:
+        """Return all rows by name. One query."""
+        return {beat.name: beat for beat in cls.objects.all()}
+
+    @classmethod
+    def leave(cls, name: str, now: datetime) -> None:
+        """Leave a heartbeat that is no lease."""
+        cls.objects.update_or_create(name=name, defaults={"beat_at": now})
+
+    @classmethod
+    def note_restart(cls, now: datetime, reason: str) -> None:
+        """Record that the worker, and with it every loop, was started again by itself."""
+        cls.objects.update_or_create(name=WORKER)
+        cls.objects.filter(name=WORKER).update(
+            restarted_at=now, restart_reason=reason, restarts=models.F("restarts") + 1
+        )
 
     @classmethod
     def take(cls, name: str, holder: str, now: datetime, lease: timedelta) -> bool:

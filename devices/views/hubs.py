@@ -17,9 +17,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from devices.context import WORKER_SILENT_AFTER, chosen
-from devices.models import Beat, Node, User
+from devices.context import chosen
+from devices.models import Node, User
 from devices.policies import Right, households_for, nodes_for
+from devices.readiness import WorkerStanding
 from devices.sync import ask_check
 from devices.templatetags.show import number
 from devices.views.access import actor_in, hub_for, person, signed_in, way_back
@@ -67,10 +68,10 @@ class Mark:
     @classmethod
     def of(cls, user: User, within: int | None, clouds: Clouds) -> "Mark":
         state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
-        alive = Beat.is_alive("installs", WORKER_SILENT_AFTER)
+        worker = WorkerStanding.now()
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
-            clouds=f"{zlib.crc32(f'{state} {alive}'.encode()):x}",
+            clouds=f"{zlib.crc32(f'{state} {worker}'.encode()):x}",
             minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
         )
 

@@ -23,15 +23,19 @@ from devices.launch.leftovers import Lock, sweep
 from devices.launch.ports import read_port, require_free
 from devices.launch.supervisor import Program, ProgramState, Supervisor
 from devices.models import Beat, User
+from devices.models.beat import LOOPS
 
 ANSWER_WITHIN_S = 60
 # How long what a killed start left behind may take to stop by itself.
 LEFTOVER_PATIENCE_S = 5
+# How long a program that does not stay up waits for its next start at most.
+LONGEST_WAIT_S = 30.0
 NAMES = {
     programs.WEB: "web server",
     programs.WORKER: "worker",
     programs.CLOUD: "simulated cloud",
     programs.BRIDGE: "bridge to Home Assistant",
+    programs.WATCHDOG: "watchdog",
 }
 
 
@@ -62,6 +66,7 @@ class Start:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.is_stopping = False
+        self.failed_starts: dict[str, tuple[int, float]] = {}
         self.parent = os.getppid() if options["stop_with_parent"] else None
         self.is_demo = bool(options["demo"])
         self.target = "make demo" if self.is_demo else "make run"
@@ -101,7 +106,7 @@ class Start:
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
 
     def _programs(self) -> list[Program]:
-        wanted = [programs.web(self.bind, self.port), programs.worker()]
+        wanted = [programs.web(self.bind, self.port), programs.worker(), programs.watchdog()]
         if self.is_demo:
             users = [
                 option
@@ -157,6 +162,9 @@ class Start:
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
         self._announce(time.monotonic() - began)
+        for program in self.supervisor.programs:
+            if program.starts_last:
+                self.supervisor.start_program(program.name)
         connections.close_all()
 
     def _require_ports(self) -> None:
@@ -229,10 +237,23 @@ class Start:
 
     def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
         if now.state == "FATAL":
-            self.supervisor.start_program(name)
-        elif now.state == "RUNNING" and before is not None and before.pid != now.pid:
+            self._try_again(name)
+        elif now.state == "RUNNING" and before is not None and before.pid not in {0, now.pid}:
             log = _short(self.supervisor.log_folder / f"{name}.log")
             say(f"The {NAMES.get(name, name)} had stopped and was started again; see {log}.")
+            self.failed_starts.pop(name, None)
+
+    def _try_again(self, name: str) -> None:
+        """Start what supervisord gave up on: less and less often, twice a minute in the end."""
+        count, not_before = self.failed_starts.get(name, (0, 0.0))
+        if time.monotonic() < not_before:
+            return
+        if count == 0:
+            log = _short(self.supervisor.log_folder / f"{name}.log")
+            say(f"The {NAMES.get(name, name)} does not stay up and is tried again; see {log}.")
+        wait_s = min(2.0**count, LONGEST_WAIT_S)
+        self.failed_starts[name] = (count + 1, time.monotonic() + wait_s)
+        self.supervisor.start_program(name)
 
     def _interrupt(self, *_: object) -> None:
         """Leave for the stop, once: a second Ctrl-C must not cut the stop short."""
@@ -257,7 +278,7 @@ def say(text: str) -> None:
 
 
 def _worker_answers(since: datetime) -> bool:
-    return Beat.objects.filter(beat_at__gte=since).exists()
+    return Beat.objects.filter(name__in=LOOPS, beat_at__gte=since).exists()
 
 
 def _sign_ins() -> list[str]:

@@ -29,7 +29,6 @@ from tests.factories import (
     make_job,
     make_node,
     make_offer,
-    make_owner,
     make_user,
     person,
 )
@@ -205,14 +204,6 @@ class Home:
         self.offer = make_offer(self.hub, description=f"For {CANARY}")
         busy = make_node(self.account, name=f"Pit {CANARY}")
         self.job = make_job(busy, state=State.REQUESTED, requested_by_name=f"{CANARY}@x.example")
-        self.batch = batches.request(
-            user=make_owner(self.household),
-            household=self.household,
-            chosen=[(self.hub, bind(self.hub, self.offer))],
-            at_once=1,
-            stops_on_failure=True,
-            actor=Actor.worker(),
-        )
         self.elsewhere = make_household("Elsewhere")
         make_offer(make_node(make_account(self.elsewhere)))
         self.people = {
@@ -229,6 +220,14 @@ class Home:
             "stranger": make_user(role=Role.OWNER, household=self.elsewhere),
             "homeless": make_user(),
         }
+        self.batch = batches.request(
+            user=self.people["owner"],
+            household=self.household,
+            chosen=[(self.hub, bind(self.hub, self.offer))],
+            at_once=1,
+            stops_on_failure=True,
+            actor=Actor.worker(),
+        )
         for job in (self.job, None):
             audit.record(
                 person(self.people["owner"]), "test.deed", CANARY, household=self.household, job=job

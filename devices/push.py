@@ -223,23 +223,25 @@ def push_failed(job: OtaJob, problem: CloudError | PushTooLate, now: datetime) -
             job, f"Nothing was sent yet: {problem}", now, 0 if rests else wait_s or 1, problem
         )
         return
-    job.note(
-        now,
-        push_unknown=True,
-        trouble=trouble_code(problem),
-        trouble_text=str(problem)[:300],
-        next_poll_at=now + seconds(min(2, timings().poll_s)),
-    )
-    audit.record(
-        WORKER,
-        "install.push_unknown",
-        f"Whether {job.hub_name} was told to install is not known yet; the cloud is asked, "
-        "and nothing is sent again until it says that nothing was.",
-        job=job,
-        outcome=Outcome.FAILED,
-        at=now,
-        detail={"trouble": trouble_code(problem)},
-    )
+    with transaction.atomic():
+        audit.lock()
+        job.note(
+            now,
+            push_unknown=True,
+            trouble=trouble_code(problem),
+            trouble_text=str(problem)[:300],
+            next_poll_at=now + seconds(min(2, timings().poll_s)),
+        )
+        audit.record(
+            WORKER,
+            "install.push_unknown",
+            f"Whether {job.hub_name} was told to install is not known yet; the cloud is asked, "
+            "and nothing is sent again until it says that nothing was.",
+            job=job,
+            outcome=Outcome.FAILED,
+            at=now,
+            detail={"trouble": trouble_code(problem)},
+        )
 
 
 def _refusal(problem: CloudError) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 from allauth.account.signals import password_changed
 from django.apps import apps
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import connections
 from django.db.models.signals import post_migrate
 from django.http import HttpRequest
 
+from devices import guards
 from devices.middleware import origin
 from devices.models import Actor, Outcome, audit
 from devices.tasks import keep_schedules
@@ -23,8 +25,10 @@ def connect() -> None:
     password_changed.connect(_password_changed)
 
 
-def _migrated(**_: Any) -> None:
+def _migrated(using: str, **_: Any) -> None:
     keep_schedules()
+    # a migration that makes a table anew, as SQLite needs it, would lose its triggers
+    guards.install(connections[using])
 
 
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:

@@ -91,6 +91,7 @@ def link_account(
         )
         raise
     with transaction.atomic():
+        audit.lock()
         account, is_new = CloudAccount.objects.select_for_update().get_or_create(
             household=household, base_url=base_url, email=email
         )
@@ -131,6 +132,7 @@ def unlink_account(
     """
     tokens = tokens_of(account)
     with transaction.atomic():
+        audit.lock()
         account.state = AccountState.UNLINKED
         account.forget_secrets()
         account.trouble = account.trouble_text = ""

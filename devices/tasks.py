@@ -5,6 +5,7 @@ changed secret key drops no intent.
 """
 
 import logging
+import uuid
 from collections.abc import Hashable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle
 from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
-from devices.models import CloudAccount, Node, OtaJob, StaleJob, State
+from devices.models import Beat, CloudAccount, Node, OtaJob, StaleJob, State
 from devices.push import (
     PushTooLate,
     expire,
@@ -33,11 +34,15 @@ from devices.push import (
 )
 from devices.sync import account_failed, check_failed, keep_offer, keep_page, trouble_code
 from devices.timing import timings
+from devices.upkeep import keep_trail
 from devices.wake import CHORES, INSTALLS, wake_chores, wake_installs
 
 log = logging.getLogger(__name__)
 
-SCHEDULES = {"installs": INSTALLS, "chores": CHORES}
+TRAIL = "devices.tasks.trail_upkeep"
+# What is asked for by the clock, and every how many minutes.
+SCHEDULES = {"installs": (INSTALLS, 1), "chores": (CHORES, 1), "trail": (TRAIL, 10)}
+TRAIL_LEASE = timedelta(minutes=3)
 DUE_AT_ONCE = 64
 HUBS_PER_PAGE = 100
 LIST_AGAIN = timedelta(minutes=5)
@@ -51,11 +56,11 @@ def wake_all() -> None:
 
 
 def keep_schedules() -> None:
-    """Make sure that both loops are asked for every minute, whoever asks or forgets to."""
-    for name, function in SCHEDULES.items():
+    """Make sure that all is asked for in time, whoever asks or forgets to."""
+    for name, (function, minutes) in SCHEDULES.items():
         Schedule.objects.update_or_create(
             name=name,
-            defaults={"func": function, "schedule_type": Schedule.MINUTES, "minutes": 1},
+            defaults={"func": function, "schedule_type": Schedule.MINUTES, "minutes": minutes},
         )
 
 
@@ -69,6 +74,17 @@ def chores_loop() -> None:
     """Read the accounts that are due and check the hubs that are due."""
     if Loop("chores", find_chores, chores_are_idle).run():
         wake_chores()
+
+
+def trail_upkeep() -> None:
+    """Put the audit trail's head outside, prune what is too old, verify: what of it is due."""
+    holder, now = uuid.uuid4().hex, timezone.now()
+    if not Beat.take("trail", holder, now, TRAIL_LEASE):
+        return
+    try:
+        keep_trail(now)
+    finally:
+        Beat.give_back("trail", holder)
 
 
 def installs_are_idle(now: datetime) -> bool:

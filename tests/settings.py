@@ -22,11 +22,19 @@ if _database_url := os.environ.get("TEST_RUN_DATABASE_URL"):
     os.environ["DATABASE_URL"] = _database_url
 
 from thermacell_web.settings import *  # noqa: E402, F403
-from thermacell_web.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+from thermacell_web.settings import (  # noqa: E402
+    DATABASES,
+    INSTALLED_APPS,
+    STATIC_ROOT,
+    STORAGES,
+)
 
 if _database_url:
     # two runs on one server must not share a database
     DATABASES["default"]["TEST"] = {"NAME": Path(_data_dir).name.replace("-", "_")}
+
+# Tests that really commit empty the tables afterwards; see tests/management/commands/flush.py.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]
 
 # Hashing a password is slow on purpose; no test is about that.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
 
 from devices import installs, tasks
 from devices.confirm import bind
@@ -27,6 +28,7 @@ from devices.models import (
 )
 from devices.sync import link_account
 from tests.factories import make_household, make_owner, person
+from tests.management.commands.flush import unguarded
 from tests.simcloud_process import SimCloud
 
 PACE = 30
@@ -215,8 +217,9 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
         yield World(cloud, household, owner)
         Household.objects.all().delete()
         User.objects.all().delete()
-        AuditEvent.objects.all().delete()
-        AuditHead.objects.all().delete()
+        with unguarded(connection):
+            AuditEvent.objects.all().delete()
+            AuditHead.objects.all().delete()
         Beat.objects.all().delete()
 
 

@@ -203,6 +203,27 @@ def read_sender(name: str, default: str) -> str:
     return value
 
 
+def read_addresses(name: str) -> list[str]:
+    """Return e-mail addresses, separated by commas."""
+    addresses = [one.strip() for one in given(name).split(",") if one.strip()]
+    if not all(re.fullmatch(r"[^@\s,]+@[^@\s,]+", one) for one in addresses):
+        _refuse(name, "be e-mail addresses, separated by commas")
+    return addresses
+
+
+def read_file(name: str, base: Path) -> Path | None:
+    """Return a file's path, or None when there is none; a relative one counts from base.
+
+    The file is made when it is first needed; its folder has to be there.
+    """
+    if not given(name):
+        return None
+    path = (base / given(name)).resolve()
+    if path.is_dir() or not path.parent.is_dir():
+        _refuse(name, "be a file in a folder that exists", str(path))
+    return path
+
+
 def _read(
     reader: Callable[..., Any],
     name: str,

@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 
 from thermacell_web.environment import (
+    read_addresses,
     read_bool,
     read_data_dir,
     read_database,
     read_email,
     read_env_file,
+    read_file,
     read_hosts,
     read_log_level,
     read_mqtt,
@@ -267,3 +269,8 @@ ENGINE_PACE = read_number("ENGINE_PACE", 1, 1, 1000)
 MQTT_URL = read_mqtt("MQTT_URL")
 MQTT_CA_PEM = read_pem("MQTT_CA_FILE", BASE_DIR)
 MQTT_CLIENT_PEM = read_pem("MQTT_CLIENT_FILE", BASE_DIR)
+# How long audit rows are kept; 0 is for ever. And where the trail's head goes once a day, so that
+# a trail that was cut or written anew is found even when the key was known.
+AUDIT_KEEP_DAYS = read_number("AUDIT_KEEP_DAYS", 0, 0, 36500)
+AUDIT_HEADS_FILE = read_file("AUDIT_HEADS_FILE", BASE_DIR)
+AUDIT_HEADS_MAIL = read_addresses("AUDIT_HEADS_MAIL")

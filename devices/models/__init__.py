@@ -1,7 +1,14 @@
 """The tables. Import models from here."""
 
 from devices.models.account import AccountState, CloudAccount, Unsealable
-from devices.models.audit import Actor, AuditEvent, AuditHead, Outcome
+from devices.models.audit import (
+    Actor,
+    AuditCheck,
+    AuditCheckpoint,
+    AuditEvent,
+    AuditHead,
+    Outcome,
+)
 from devices.models.batch import Batch, BatchItem, BatchState, ItemState
 from devices.models.beat import Beat
 from devices.models.homeassistant import (
@@ -42,6 +49,8 @@ __all__ = [
     "VERDICTS",
     "AccountState",
     "Actor",
+    "AuditCheck",
+    "AuditCheckpoint",
     "AuditEvent",
     "AuditHead",
     "Batch",

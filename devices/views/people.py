@@ -36,6 +36,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
 def _found(request: HttpRequest, form: WelcomeForm) -> User:
     told = form.cleaned_data
     with transaction.atomic():
+        audit.lock()
         user = User.objects.create_user(told["email"], told["password"], name=told["name"])
         create_household(
             name=told["household"],

@@ -75,6 +75,7 @@ class Command(TerminalCommand):
             return self._created_before(found, options["email"])
         user = self._person(options)
         with transaction.atomic():
+            audit.lock()
             self._save_new(user)
             household = people.create_household(
                 name=name,
@@ -103,6 +104,7 @@ class Command(TerminalCommand):
         household, role = choose.any_household(options["household"]), Role(options["role"])
         user = self._person(options)
         with transaction.atomic(), _said():
+            audit.lock()
             self._save_new(user)
             is_changed = people.add(household, user, role, actor=operator(), why=WHY)
         return self._say(household, user, role, is_changed=is_changed)
@@ -125,6 +127,7 @@ class Command(TerminalCommand):
         role = "" if options["role"] == NO_STAFF else options["role"]
         user = self._person(options)
         with transaction.atomic():
+            audit.lock()
             self._save_new(user)
             is_changed = user.staff_role != role
             if is_changed:

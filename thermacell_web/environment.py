@@ -207,7 +207,7 @@ def read_addresses(name: str) -> list[str]:
     """Return e-mail addresses, separated by commas."""
     addresses = [one.strip() for one in given(name).split(",") if one.strip()]
     if not all(re.fullmatch(r"[^@\s,]+@[^@\s,]+", one) for one in addresses):
-        _refuse(name, "be e-mail addresses, separated by commas")
+        refuse(name, "be e-mail addresses, separated by commas")
     return addresses
 
 
@@ -220,7 +220,7 @@ def read_file(name: str, base: Path) -> Path | None:
         return None
     path = (base / given(name)).resolve()
     if path.is_dir() or not path.parent.is_dir():
-        _refuse(name, "be a file in a folder that exists", str(path))
+        refuse(name, "be a file in a folder that exists", str(path))
     return path
 
 

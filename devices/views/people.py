@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from devices import welcome as link
 from devices.forms import NameForm, WelcomeForm
 from devices.middleware import origin
-from devices.models import Actor, Role, User
+from devices.models import Actor, Role, User, audit
 from devices.people import create_household
 from devices.views.access import person, signed_in
 

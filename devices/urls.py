@@ -14,6 +14,7 @@ from devices.views import (
     members,
     overview,
     people,
+    styleguide,
     trail,
 )
 
@@ -58,6 +59,7 @@ urlpatterns = [
     ),
     path("invitation/<str:token>/", invitation.invitation, name="invitation"),
     path("welcome/<str:token>/", people.welcome, name="welcome"),
+    path("styleguide/", styleguide.styleguide, name="styleguide"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

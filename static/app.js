@@ -54,6 +54,18 @@
     document.getElementById("said").textContent = known;
   });
 
+  // The tab says what the page says, so that it can be left in the background.
+  const tab = () => {
+    const told = document.querySelector("[data-tab]");
+    if (!told) return;
+    document.title = `${told.dataset.tab} · Thermacell Web`;
+    const icon = document.getElementById("favicon");
+    const wanted = told.dataset.tabNeeds > 0 ? icon.dataset.attention : icon.dataset.calm;
+    if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+  };
+  document.addEventListener("htmx:afterSettle", tab);
+  tab();
+
   // How many hubs are chosen stands on the button that goes on with them.
   const countChosen = () => {
     const button = document.querySelector("[data-chosen]");

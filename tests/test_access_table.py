@@ -97,6 +97,7 @@ TABLE: dict[str, Row] = {
     "batch_stop": Row(NO, INSTALL_DONE, args={"pk": "batch"}),
     "batch_go_on": Row(NO, INSTALL_DONE, args={"pk": "batch"}),
     "overview": PAGE,
+    "styleguide": Row("403 403 403 200 200 200 200 403 403 302"),
     "history": PAGE,
     "audit": PAGE,
     "accounts": PAGE,

@@ -433,3 +433,27 @@ def test_every_answer_carries_the_strict_headers(client: Client, page: str) -> N
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Referrer-Policy"] == "same-origin"
     assert len(answer["X-Request-ID"]) == 32
+
+
+def test_the_styleguide_is_made_of_the_real_pieces(enter: Any) -> None:
+    client = enter(make_user(staff_role=StaffRole.SUPPORT))
+    text = client.get("/styleguide/").content.decode()
+    for words in ("Refused by the hub", "Downloading", "Not now", "Ensure this value has at most"):
+        assert words in text
+
+
+def test_the_tab_says_how_many_need_somebody(home: Home, enter: Any) -> None:
+    text = enter(home.people[Role.OWNER]).get("/").content.decode()
+    assert "<title>(1) Hubs · Thermacell Web</title>" in text
+    assert 'data-tab-needs="1"' in text
+
+
+def test_a_hub_shows_the_line_of_its_versions(home: Home, enter: Any) -> None:
+    now = timezone.now()
+    for days, version in ((30, "5.3.1"), (3, "5.3.2")):
+        home.plain.version_changes.create(
+            to_version=version, at=now - timedelta(days=days), cause="outside"
+        )
+    text = enter(home.people[Role.OWNER]).get(f"/hubs/{home.plain.pk}/").content.decode()
+    line = text[text.index('class="line"') :]
+    assert line.index("5.3.1") < line.index("5.3.2")

@@ -15,6 +15,7 @@ from devices.policies import Right, may, why_unfit
 from devices.views.access import hub_for, person, signed_in
 from devices.views.standing import of_job
 
+VERSIONS = 8
 HAPPENINGS = 100
 
 
@@ -63,6 +64,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "may_check": may(user, Right.CHECK, household),
         "may_install": may(user, Right.INSTALL, household),
         "happenings": _happenings(node),
+        "versions": list(node.version_changes.order_by("-at")[:VERSIONS])[::-1],
     }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import Any, cast
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from django import forms
@@ -11,8 +10,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
-from devices.cloud import checked_base_url
-from devices.cloud.errors import CloudError
+from devices.clouds import choices
 from devices.models import AuditEvent, Household, Role, User
 
 OTHER = "other"
@@ -63,13 +61,15 @@ class LinkForm(forms.Form):
     )
     password = _password("Its password", "off")
     keep_password = _keep_password()
-    cloud = forms.ChoiceField(label="Cloud", required=False)
-    address = forms.CharField(
-        label="Address of another cloud",
+    cloud = forms.ChoiceField(
+        label="Cloud",
         required=False,
-        max_length=200,
-        help_text="Such as https://api.example.org, for a RainMaker cloud of your own.",
-        widget=forms.URLInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "invalid_choice": (
+                "This server does not call that cloud. Whoever runs it can allow more clouds with "
+                "the setting ALLOWED_CLOUDS."
+            )
+        },
     )
 
     def __init__(self, *args: Any, households: list[Household], **options: Any) -> None:
@@ -81,39 +81,15 @@ class LinkForm(forms.Form):
         if len(households) == 1:
             choice.required = False
             choice.empty_value = str(households[0].pk)
-        cast(forms.ChoiceField, self.fields["cloud"]).choices = clouds()
-
-    def clean(self) -> dict[str, Any]:
-        told = super().clean() or {}
-        if told.get("cloud") == OTHER or (told.get("address") and not told.get("cloud")):
-            try:
-                checked_base_url(told.get("address", "").strip().rstrip("/"))
-            except CloudError as problem:
-                raise ValidationError({"address": str(problem)}) from problem
-        return told
+        cast(forms.ChoiceField, self.fields["cloud"]).choices = choices()
 
     def base_url(self) -> str:
         """Return the address of the chosen cloud."""
-        told = self.cleaned_data
-        if told["cloud"] == OTHER:
-            return str(told["address"]).strip().rstrip("/")
-        return str(told["cloud"] or settings.DEFAULT_CLOUD_URL)
+        return str(self.cleaned_data["cloud"] or settings.DEFAULT_CLOUD_URL)
 
     def household(self) -> Household:
         """Return the household the account is linked to."""
         return self._households[int(self.cleaned_data["household_id"])]
-
-
-def clouds() -> list[tuple[str, str]]:
-    """Return the clouds to choose from, the usual one first."""
-    known = {
-        settings.THERMACELL_CLOUD_URL: "Thermacell",
-        settings.RAINMAKER_CLOUD_URL: "Espressif RainMaker (public)",
-    }
-    usual = settings.DEFAULT_CLOUD_URL
-    host = urlsplit(usual).netloc
-    first = [] if usual in known else [(usual, f"This server's own: {host}")]
-    return [*first, *known.items(), (OTHER, "Another address")]
 
 
 class ReconnectForm(forms.Form):

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError
+from devices.clouds import is_allowed, require_allowed
 from devices.holder import here
 from devices.models import Beat, CloudAccount, StaleJob
 from devices.sync import keep_tokens, tokens_of
@@ -152,7 +154,8 @@ class Loop:
 
     def _submit(self, pool: ThreadPoolExecutor, talk: Talk) -> None:
         line = self._line(talk.account)
-        self.under_way[pool.submit(talk.say, line.client)] = talk
+        say = talk.say if is_allowed(talk.account.base_url) else partial(_not_called, talk)
+        self.under_way[pool.submit(say, line.client)] = talk
 
     def _line(self, account: CloudAccount) -> _Line:
         line = self.lines.get(account.pk)
@@ -231,6 +234,10 @@ class Loop:
             if stored is not None and line.is_of(stored):  # only its encryption is another
                 rows.filter(sealed_refresh_token=line.sealed).update(**fresh)
         line.sealed, line.access_token = account.sealed_refresh_token, tokens.access_token
+
+
+def _not_called(talk: Talk, client: RainmakerClient) -> None:
+    require_allowed(talk.account.base_url)
 
 
 def _drop_broken_connections() -> None:

@@ -31,6 +31,7 @@ from devices.cloud.errors import (
     Unreachable,
 )
 from devices.cloud.types import FirmwareOffer, NodeDetails, NodesPage, Tokens
+from devices.clouds import require_allowed
 from devices.models import (
     CHECK_EVERY,
     AccountState,
@@ -78,6 +79,7 @@ def link_account(
     """
     base_url, email = base_url.strip().rstrip("/"), email.strip()
     try:
+        require_allowed(base_url)
         with make_client(base_url, read_timeout_s=12, total_timeout_s=20) as client:
             tokens = client.sign_in(email, password)
     except CloudError as problem:
@@ -149,6 +151,7 @@ def unlink_account(
     if tokens is None:
         return
     try:
+        require_allowed(account.base_url)
         with make_client(
             account.base_url,
             tokens=tokens,

@@ -18,6 +18,8 @@ if not Path(_data_dir).name.startswith(_PREFIX):
 for _name in re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", _EXAMPLE.read_text(), re.MULTILINE):
     os.environ.pop(_name, None)
 os.environ |= {"DATA_DIR": _data_dir, "ENV_FILE": ""}
+_CLOUDS = "https://api.iot.thermacell.com,https://api.rainmaker.espressif.com,loopback"
+os.environ["ALLOWED_CLOUDS"] = _CLOUDS  # the tests' simulated clouds are on this machine
 if _database_url := os.environ.get("TEST_RUN_DATABASE_URL"):
     os.environ["DATABASE_URL"] = _database_url
 

@@ -91,9 +91,9 @@ class World:
             with psycopg.connect(url, autocommit=True) as connection:
                 found = connection.execute(sql.encode())
                 return found.fetchall() if found.description else []
-        connection = sqlite3.connect(self.folder / "db.sqlite3", timeout=30)
-        with closing(connection), connection:
-            return connection.execute(sql).fetchall()
+        database = sqlite3.connect(self.folder / "db.sqlite3", timeout=30)
+        with closing(database), database:
+            return database.execute(sql).fetchall()
 
     def wait_for(self, sql: str, wanted: object) -> None:
         until = monotonic() + LIMIT_S

@@ -26,6 +26,7 @@ LAYERS: dict[str, int] = {
     "readiness": 2,
     "guards": 2,
     "chain": 2,
+    "clouds": 2,
     "sync": 3,
     "installs": 3,
     "people": 3,

@@ -366,8 +366,7 @@ def test_linking_keeps_what_was_typed_but_never_the_password(home: Home, enter: 
     told = {
         "email": "garden@example.com",
         "password": "a-secret-password",
-        "cloud": "other",
-        "address": "http://203.0.113.9",
+        "cloud": "http://203.0.113.9",
     }
     text = client.post("/accounts/link/", told).content.decode()
     assert "garden@example.com" in text

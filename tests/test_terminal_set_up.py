@@ -1,6 +1,7 @@
 """Setting a server up by commands alone: people, households, cloud accounts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -180,11 +181,14 @@ def test_a_viewer_neither_links_nor_unlinks(terminal: Terminal) -> None:
 def test_a_cloud_that_is_not_there_or_not_safe_is_said_so(terminal: Terminal) -> None:
     owner = ("--as", OWNER)
     typed = f"{CLOUD_PASSWORD}\n"
-    away = terminal.run(*LINK, *owner, "--url", "http://127.0.0.1:9", typed=typed)
-    assert away.returncode == Exit.NO_ANSWER
+    away = replace(terminal)
+    away.environment |= {"DEFAULT_CLOUD_URL": "http://127.0.0.1:9"}
+    away_said = away.run(*LINK, *owner, typed=typed)
+    assert away_said.returncode == Exit.NO_ANSWER
     unsafe = terminal.run(*LINK, *owner, "--url", "http://cloud.example.org", typed=typed)
     assert unsafe.returncode == Exit.NOT_UNDERSTOOD
-    for done in (away, unsafe):
+    assert "does not call that cloud" in unsafe.stderr
+    for done in (away_said, unsafe):
         assert "Not linked. " in done.stderr
         assert "Traceback" not in done.stderr
 

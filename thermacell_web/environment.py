@@ -98,19 +98,33 @@ def read_time_zone(name: str, default: str) -> str:
 def read_origin(name: str, default: str) -> str:
     """Return an address such as https://hubs.example.org, without path or trailing slash."""
     value = (given(name) or default).rstrip("/")
+    if not _is_origin(value, {"http", "https"}):
+        refuse(name, "be an address without a path, such as https://hubs.example.org", value)
+    return value
+
+
+def read_clouds(name: str) -> list[str]:
+    """Return the addresses of the clouds that may be linked; "loopback" stands for any cloud on
+    this machine.
+    """
+    clouds = [cloud.strip().rstrip("/") for cloud in given(name).split(",") if cloud.strip()]
+    for cloud in clouds:
+        if cloud != "loopback" and not _is_origin(cloud, {"https"}):
+            refuse(name, "be addresses such as https://api.example.org, or loopback", cloud)
+    return clouds
+
+
+def _is_origin(value: str, schemes: set[str]) -> bool:
     try:
         parts = urlsplit(value)
-        usable = (
-            parts.scheme in {"http", "https"}
+        return (
+            parts.scheme in schemes
             and bool(parts.hostname)
             and not (parts.path or parts.query or parts.fragment or parts.username)
             and (parts.port is None or parts.port > 0)
         )
     except ValueError:
-        usable = False
-    if not usable:
-        refuse(name, "be an address without a path, such as https://hubs.example.org", value)
-    return value
+        return False
 
 
 def read_hosts(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from csp.constants import NONE, SELF
 from thermacell_web.environment import (
     read_addresses,
     read_bool,
+    read_clouds,
     read_data_dir,
     read_database,
     read_email,
@@ -260,6 +261,12 @@ LOGGING = {
 THERMACELL_CLOUD_URL = "https://api.iot.thermacell.com"
 RAINMAKER_CLOUD_URL = "https://api.rainmaker.espressif.com"
 DEFAULT_CLOUD_URL = read_origin("DEFAULT_CLOUD_URL", THERMACELL_CLOUD_URL)
+# The only clouds this server ever calls.
+_clouds = read_clouds("ALLOWED_CLOUDS") or [THERMACELL_CLOUD_URL, RAINMAKER_CLOUD_URL]
+LOOPBACK_CLOUDS = "loopback" in _clouds
+ALLOWED_CLOUDS = tuple(
+    dict.fromkeys([DEFAULT_CLOUD_URL, *(cloud for cloud in _clouds if cloud != "loopback")])
+)
 SUPPORT_SEES_ALL_HOUSEHOLDS = read_bool("SUPPORT_SEES_ALL_HOUSEHOLDS")
 # 1 is real time. A rehearsal against a simulated cloud that runs faster shortens the engine's
 # waiting times by the same factor.

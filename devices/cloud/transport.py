@@ -5,6 +5,9 @@ number of bytes, however well they were packed; only looking up a name has the s
 instead. A failure says whether the request had gone out: that is decided by what was handed to the
 connection, not by the name of the exception.
 
+Only the open internet is called, never a machine of a private network (see reach.py); a base URL on
+this very machine reaches this machine and nothing else. Through a proxy, the proxy looks names up.
+
 Redirects are followed once, for a GET, within the same scheme, host and port; another place is
 refused, because the session's token would travel there. Cookies are neither kept nor sent, .netrc
 is not read. HTTPS_PROXY and NO_PROXY are honoured except for this machine itself, and so is a
@@ -38,6 +41,7 @@ from devices.cloud.errors import (
     TryLater,
     Unreachable,
 )
+from devices.cloud.reach import ForbiddenAddress
 from devices.cloud.watch import Exchange, WatchedAdapter, watched
 
 _CHUNK_BYTES = 65_536
@@ -102,6 +106,11 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def certificates() -> str | bool:
+    """Return what certificates are checked against: a named bundle, or the usual ones."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 class Transport:
@@ -191,8 +200,8 @@ class Transport:
         proxies = {} if is_this_machine(self._host) else get_environ_proxies(url, no_proxy=None)
         verify = self._session.verify
         if not isinstance(verify, str):
-            verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-        with watched(self._total_timeout_s) as exchange:
+            verify = certificates()
+        with watched(self._total_timeout_s, is_here=is_this_machine(self._host)) as exchange:
             try:
                 # Not Session.send: it would read the whole body of a redirect, however large.
                 response = self._session.get_adapter(url).send(
@@ -250,8 +259,14 @@ class Transport:
         return bytes(body)
 
     def _trouble(self, exchange: Exchange, problem: Exception, endpoint: str) -> CloudError:
-        causes = tuple(_causes(problem))
+        causes = tuple(wrapped_causes(problem))
         if not exchange.has_sent:
+            if any(isinstance(c, ForbiddenAddress) for c in causes):
+                return NotTrusted(
+                    f"{self._host} leads to a machine inside a private network; it is not called.",
+                    endpoint=endpoint,
+                    was_sent=False,
+                )
             if any(isinstance(c, ssl.SSLError) for c in causes) and not any(
                 isinstance(c, (ssl.SSLEOFError, ssl.SSLZeroReturnError, TimeoutError))
                 for c in causes
@@ -289,7 +304,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
-def _causes(problem: BaseException) -> Iterator[BaseException]:
+def wrapped_causes(problem: BaseException) -> Iterator[BaseException]:
     """Yield the exception and everything it wraps, in whichever of its ways it wraps it."""
     waiting: list[Any] = [problem]
     seen: set[int] = set()

@@ -1,4 +1,5 @@
-"""Connections that know which exchange they serve, so that it can be timed and cut as a whole.
+"""Connections that know which exchange they serve, so that it can be timed and cut as a whole,
+and that reach only machines which may be called.
 
 A socket's own time-out starts anew with every byte that arrives, and so never ends a slow drip.
 """
@@ -14,12 +15,17 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+
+from devices.cloud.reach import ForbiddenAddress, checked_addresses
 
 
 class Exchange:
     """What has become of one request so far, and the means to end it from another thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_here: bool) -> None:
+        self.is_here = is_here
+        """Whether it goes to this very machine, and so to no other; else to no machine inside."""
         self.has_sent = False
         self.is_overdue = False
         self.connection: _WatchedConnection | None = None
@@ -40,9 +46,9 @@ _current = threading.local()
 
 
 @contextlib.contextmanager
-def watched(total_timeout_s: float) -> Iterator[Exchange]:
+def watched(total_timeout_s: float, *, is_here: bool) -> Iterator[Exchange]:
     """Yield an exchange that is hung up when its time is over."""
-    exchange = Exchange()
+    exchange = Exchange(is_here=is_here)
     timer = threading.Timer(total_timeout_s, exchange.hang_up)
     timer.daemon = True
     _current.exchange = exchange
@@ -66,6 +72,29 @@ class _WatchedConnection(HTTPConnection):
             super().connect()
         finally:
             self.is_connecting = False
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to an address that was checked; TLS and the Host header keep the name."""
+        exchange: Exchange | None = getattr(_current, "exchange", None)
+        if self.proxy is not None:  # which the administrator chose, and which looks names up itself
+            return super()._new_conn()
+        if exchange is None:
+            raise ForbiddenAddress("only a watched exchange may connect")
+        name = self._dns_host
+        try:
+            addresses = checked_addresses(self.host, self.port, is_here=exchange.is_here)
+        except socket.gaierror as problem:
+            raise NameResolutionError(self.host, self, problem) from problem
+        last: HTTPError | None = None
+        for address in addresses:
+            self._dns_host = address
+            try:
+                return super()._new_conn()
+            except HTTPError as problem:
+                last = problem
+            finally:
+                self._dns_host = name
+        raise last or NewConnectionError(self, "the name has no address")
 
     def send(self, data: Any) -> None:
         if self.sock is None:

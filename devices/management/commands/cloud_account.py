@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices.cloud.errors import CloudError, SignInAgain
 from devices.explain import explain_trouble
-from devices.forms import OTHER, LinkForm
+from devices.forms import LinkForm
 from devices.models import AccountState, CloudAccount, Household, OtaJob
 from devices.policies import Right, accounts_for
 from devices.sync import link_account, trouble_code, unlink_account
@@ -73,8 +73,7 @@ class Command(TerminalCommand):
             "household_id": home.pk,
             "email": options["email"],
             "password": password,
-            "cloud": OTHER if options["url"] else "",
-            "address": options["url"],
+            "cloud": options["url"].strip().rstrip("/"),
             "keep_password": options["keep_password"],
         }
         form = LinkForm(told, households=[home])

@@ -1,0 +1,281 @@
+"""What this server calls: named clouds and links on the open internet, nothing inside."""
+
+import io
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from devices.cloud import RainmakerClient, reach
+from devices.cloud.download import LinkExpired, TooLarge, fetch_image
+from devices.cloud.errors import (
+    AnswerLost,
+    AnswerUnreadable,
+    CloudError,
+    NotTrusted,
+    ServerTrouble,
+    TellPerson,
+    Unreachable,
+)
+from devices.cloud.reach import may_call
+from tests.hostile_server import HostileServer, cut_mid_body, drip, failure, flood, reply
+
+INSIDE = [
+    "127.0.0.1",
+    "127.8.9.10",
+    "::1",
+    "0.0.0.0",  # noqa: S104 - asked about, never bound to
+    "::",
+    "10.0.0.1",
+    "172.16.4.4",
+    "192.168.1.20",
+    "100.64.0.1",
+    "169.254.169.254",
+    "fe80::1%eth0",
+    "fd00::1",
+    "fc00::5",
+    "ff02::1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "240.0.0.1",
+    "192.0.2.7",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "64:ff9b::a00:1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "not-an-address",
+]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_a_machine_inside_is_never_called(address: str) -> None:
+    assert not may_call(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"]
+)
+def test_the_open_internet_is(address: str) -> None:
+    assert may_call(address)
+    assert not may_call(address, is_here=True)
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    with HostileServer() as server:
+        yield server
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Give names other addresses, one answer after the other; returns what was asked for."""
+
+    def answer(*answers: list[str]) -> list[str]:
+        asked: list[str] = []
+
+        def resolve(host: str, port: int) -> list[str]:
+            asked.append(host)
+            return answers[min(len(asked), len(answers)) - 1]
+
+        monkeypatch.setattr(reach, "look_up", resolve)
+        return asked
+
+    return answer
+
+
+def fetch(url: str, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    fetch_image(url, sink, max_bytes=options.pop("max_bytes", 1_000_000), **options)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("address", INSIDE[:-1])
+def test_a_cloud_whose_name_leads_inside_gets_no_password(
+    names: Callable[..., list[str]], address: str
+) -> None:
+    asked = names([address])
+    with (
+        RainmakerClient("https://cloud.example.org") as client,
+        pytest.raises(NotTrusted, match="inside a private network") as caught,
+    ):
+        client.sign_in("a@example.com", "a-password")
+    assert caught.value.nothing_happened
+    assert asked == ["cloud.example.org"]
+
+
+def test_one_bad_address_among_good_ones_is_enough(names: Callable[..., list[str]]) -> None:
+    names(["93.184.215.14", "169.254.169.254"])
+    with pytest.raises(NotTrusted, match="private network"):
+        fetch("https://files.example.org/image")
+
+
+def test_a_name_that_changes_its_answer_gains_nothing(
+    server: HostileServer, names: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: good while it is checked, this machine when it is called."""
+    asked = names(["93.184.215.14"], ["127.0.0.1"])
+    called: list[Any] = []
+
+    def connect(self: socket.socket, address: Any) -> None:
+        called.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(Unreachable):
+        fetch(f"https://files.example.org:{server.port}/image")
+    assert asked == ["files.example.org"], "looked up once"
+    assert called == [("93.184.215.14", server.port)], "and called at the checked address"
+    assert server.connections == 0
+
+
+def test_this_machine_is_reached_only_under_its_own_name(
+    server: HostileServer, names: Callable[..., list[str]]
+) -> None:
+    server.on("GET /image", reply(body=b"image"))
+    assert fetch(f"{server.url}/image", may_be_here=True) == b"image"
+    for url in (f"{server.url}/image", f"http://localhost:{server.port}/image"):
+        with pytest.raises(NotTrusted, match="private network"):
+            fetch(url)
+    names(["127.0.0.1"])
+    with pytest.raises(NotTrusted):
+        fetch(f"https://files.example.org:{server.port}/image", may_be_here=True)
+    names(["192.168.1.20"])
+    with pytest.raises(NotTrusted):
+        fetch(f"http://localhost:{server.port}/image", may_be_here=True)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://files.example.org/image",
+        "ftp://files.example.org/image",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:6379/_FLUSHALL",
+        "https://",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[fd00::1]/image",
+        "https://user:pw@files.example.org/image",
+        "https://2130706433/image",
+        "https://0x7f.1/image",
+        "https://files.example.org/\r\nHost: inside",
+        "https://files.example.org:port/",
+        "not a link",
+        "",
+    ],
+)
+def test_an_address_that_must_not_be_called_is_refused(url: str) -> None:
+    with pytest.raises(CloudError) as caught:
+        fetch(url, may_be_here=True)
+    assert isinstance(caught.value, NotTrusted | Unreachable)
+    assert caught.value.was_sent is False
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "https://files.example.org/elsewhere",
+        "http://127.0.0.1:1/",
+        "/elsewhere",
+        "file:///etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_link_that_points_on_is_not_followed(
+    server: HostileServer, target: str, status: int
+) -> None:
+    server.on("GET /image", reply(status, headers={"Location": target}))
+    server.on("GET /elsewhere", reply(body=b"secret of the inside"))
+    with pytest.raises(NotTrusted, match="points on"):
+        fetch(f"{server.url}/image", may_be_here=True)
+    assert [seen.path for seen in server.requests] == ["/image"]
+
+
+def test_the_session_with_the_cloud_never_travels_with_the_download(server: HostileServer) -> None:
+    server.on("GET /image", reply(body=b"image"))
+    fetch(f"{server.url}/image?X-Amz-Signature=abc", may_be_here=True)
+    assert server.requests[0].headers.keys() <= {
+        "host",
+        "accept-encoding",
+        "user-agent",
+        "connection",
+    }
+    assert server.requests[0].query == {"X-Amz-Signature": "abc"}
+
+
+def test_a_download_is_limited_in_size_and_time(server: HostileServer) -> None:
+    whole = b"HTTP/1.1 200 OK\r\n\r\n"
+    server.on("GET /huge", flood(whole, b"x" * 65_536))
+    with pytest.raises(TooLarge):
+        fetch(f"{server.url}/huge", may_be_here=True, max_bytes=100_000)
+    server.on("GET /slow", drip(whole, b"x", 0.02))
+    with pytest.raises(AnswerLost):
+        fetch(f"{server.url}/slow", may_be_here=True, total_timeout_s=0.6)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        (reply(403, body=b"<Error><Code>AccessDenied</Code></Error>"), LinkExpired),
+        (reply(404), TellPerson),
+        (reply(503), ServerTrouble),
+        (failure(429), CloudError),
+        (cut_mid_body(), AnswerLost),
+        (reply(body=b"x", headers={"Content-Encoding": "gzip"}), AnswerUnreadable),
+    ],
+)
+def test_a_file_that_does_not_come_says_why_without_the_link(
+    server: HostileServer, behaviour: Any, kind: type[CloudError], caplog: Any
+) -> None:
+    caplog.set_level("DEBUG")
+    server.on("GET /image", behaviour)
+    with pytest.raises(kind) as caught:
+        fetch(f"{server.url}/image?X-Amz-Signature=canary", may_be_here=True)
+    told = [caught.value, caught.value.__cause__]
+    assert "canary" not in "".join(f"{one} {one!r}" for one in told)
+    ours = [record for record in caplog.records if not record.name.startswith("urllib3")]
+    assert "canary" not in "".join(record.getMessage() for record in ours)
+
+
+@pytest.mark.django_db
+def test_only_the_clouds_that_were_named_are_linked_or_called(
+    settings: Any, server: HostileServer
+) -> None:
+    from devices.clouds import is_allowed
+    from devices.models import AuditEvent, CloudAccount
+    from devices.sync import link_account
+    from tests.engine import run_until
+    from tests.factories import make_account, make_household, make_owner, person
+
+    settings.LOOPBACK_CLOUDS = False
+    settings.ALLOWED_CLOUDS = ("https://api.iot.thermacell.com",)
+    assert is_allowed("https://api.iot.thermacell.com/")
+    for cloud in (
+        "https://api.rainmaker.espressif.com",
+        "https://api.iot.thermacell.com.evil.example",
+        "https://api.iot.thermacell.com:8443",
+        "https://api.iot.thermacell.com/v2",
+        "http://127.0.0.1:8001",
+        "http://localhost",
+        "banana",
+    ):
+        assert not is_allowed(cloud), cloud
+    household = make_household()
+    with pytest.raises(NotTrusted, match="ALLOWED_CLOUDS"):
+        link_account(
+            household=household,
+            base_url=server.url,
+            email="a@example.com",
+            password="a-password",
+            actor=person(make_owner(household)),
+        )
+    assert AuditEvent.objects.get().outcome == "failed"
+    # one that was linked when it was still allowed
+    account = make_account(household, base_url=server.url)
+    run_until(lambda: CloudAccount.objects.get(pk=account.pk).trouble == "not_trusted")
+    assert server.connections == 0

@@ -169,6 +169,7 @@ def test_linking_on_the_page_keeps_the_password_only_when_ticked(
     cloud: SimCloud, settings: Any
 ) -> None:
     settings.DEFAULT_CLOUD_URL = cloud.url
+    settings.ALLOWED_CLOUDS = (cloud.url,)
     household = make_household()
     client = Client()
     client.force_login(make_owner(household))

@@ -9,7 +9,19 @@ from django.utils import timezone
 
 from devices import policies
 from devices.confirm import Binding, bind
-from devices.models import Actor, Node, Offer, OtaJob, Outcome, StaleJob, State, User, audit
+from devices.models import (
+    Actor,
+    Node,
+    Offer,
+    OtaJob,
+    Outcome,
+    StaleJob,
+    State,
+    Suspect,
+    User,
+    audit,
+)
+from devices.poison import label
 from devices.policies import Reason
 from devices.timing import seconds, timings
 from devices.wake import wake_installs
@@ -145,6 +157,31 @@ def cancel(job: OtaJob, *, user: User, actor: Actor, now: datetime | None = None
         outcome=Outcome.REFUSED,
     )
     raise Refused(reasons)
+
+
+def aside_until(job: OtaJob, now: datetime | None = None) -> datetime | None:
+    """Return until when an install is left alone because the worker died over it, or None."""
+    key = label(("job", job.pk))
+    return Suspect.parked([key], now or timezone.now()).get(key) if job.is_listening else None
+
+
+def ask_again(job: OtaJob, *, actor: Actor, now: datetime | None = None) -> None:
+    """Take up an install that was set aside after the worker died over it. Safe to repeat."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        audit.lock()
+        if not Suspect.release([label(("job", job.pk))]):
+            return
+        OtaJob.objects.filter(pk=job.pk, next_poll_at__isnull=False).update(next_poll_at=now)
+        audit.record(
+            actor,
+            "install.taken_up",
+            f"{actor.name} had the install on {job.hub_name} taken up again.",
+            job=job,
+            at=now,
+            why=f"role {actor.role}",
+        )
+        wake_installs()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError
 from devices.clouds import is_allowed, require_allowed
 from devices.holder import here
-from devices.models import Beat, CloudAccount, StaleJob
+from devices.models import Beat, CloudAccount, StaleJob, Suspect
+from devices.poison import blame, label
 from devices.sync import keep_tokens, tokens_of
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class Talk:
     write: Callable[[Any, datetime], "Talk | None"]
     failed: Callable[[CloudError, datetime], None]
     later: Callable[[datetime], None] = lambda now: None
-    """Put it off, when its answer could not be written: else it would be due again at once."""
+    """Put it off, when its answer could not be written or it is set aside: else it would be due
+    again at once."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Loop:
     holder: str = field(default_factory=here)
     lines: dict[int, _Line] = field(default_factory=dict)
     under_way: dict[Future[Any], Talk] = field(default_factory=dict)
+    suspects: dict[str, Suspect] = field(default_factory=dict)
 
     def run(self) -> bool:
         """Work while there is something to do; True when work is left for the next task.
@@ -95,6 +98,7 @@ class Loop:
         _drop_broken_connections()
         while Beat.take(self.name, self.holder, timezone.now(), LEASE):
             try:
+                blame(self.name, Beat.left_behind(self.name, self.holder), timezone.now())
                 is_left = self._run_with_lease()
             finally:
                 with suppress(DatabaseError):
@@ -106,6 +110,7 @@ class Loop:
 
     def _run_with_lease(self) -> bool:
         started = last_beat = monotonic()
+        self.suspects = Suspect.of(self.name)
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix=self.name)
         try:
             while True:
@@ -114,9 +119,10 @@ class Loop:
                     age_s = HARD_END_S
                 if monotonic() - last_beat >= BEAT_EVERY_S:
                     last_beat = monotonic()
-                    if not Beat.renew(self.name, self.holder, now, LEASE):
+                    if not Beat.renew(self.name, self.holder, now, LEASE, self._labels()):
                         log.warning("%s: another worker took over", self.name)
                         return False
+                    self.suspects = Suspect.of(self.name)
                 if age_s < HARD_END_S:
                     self._start(pool, now)
                 if not self.under_way:
@@ -141,16 +147,44 @@ class Loop:
             sleep(TICK_S)
 
     def _start_due(self, pool: ThreadPoolExecutor, now: datetime) -> None:
+        chosen = self._chosen(now)
+        if not chosen:
+            return
+        # on record before anything is said: should it kill this process, the next one knows
+        under_way = self._labels() + [label(talk.key) for talk in chosen]
+        if Beat.about_to(self.name, self.holder, under_way):
+            for talk in chosen:
+                self._submit(pool, talk)
+
+    def _chosen(self, now: datetime) -> list[Talk]:
+        """Return what can be started now: by room, one at a time of what is suspect."""
+        chosen: list[Talk] = []
         per_account = Counter(talk.account.pk for talk in self.under_way.values())
         busy = frozenset(talk.key for talk in self.under_way.values())
+        has_suspect = any(self._suspect(talk) for talk in self.under_way.values())
         for talk in self.find(now, busy):
-            if len(self.under_way) >= THREADS:
-                return
+            if len(self.under_way) + len(chosen) >= THREADS:
+                break
+            suspect = self._suspect(talk)
+            if suspect is not None:
+                if suspect.is_parked(now):
+                    self._put_off(talk, now)
+                    continue
+                if has_suspect:
+                    continue
+                has_suspect = True
             # an account whose last call failed is tried with one call before it gets more
             room = 1 if talk.account.failures else THREADS_PER_ACCOUNT
             if per_account[talk.account.pk] < room:
                 per_account[talk.account.pk] += 1
-                self._submit(pool, talk)
+                chosen.append(talk)
+        return chosen
+
+    def _labels(self) -> list[str]:
+        return [label(talk.key) for talk in self.under_way.values()]
+
+    def _suspect(self, talk: Talk) -> Suspect | None:
+        return self.suspects.get(label(talk.key)) if self.suspects else None
 
     def _submit(self, pool: ThreadPoolExecutor, talk: Talk) -> None:
         line = self._line(talk.account)
@@ -185,6 +219,8 @@ class Loop:
             follow_up = self._written(talk, future)
             if follow_up is not None:  # the place of the one that is done is free for it
                 self._submit(pool, follow_up)
+            elif self._suspect(talk) is not None:
+                self._acquit(talk)
 
     def _written(self, talk: Talk, future: Future[Any]) -> Talk | None:
         now = timezone.now()
@@ -207,6 +243,15 @@ class Loop:
             log.exception("%s: %s failed", self.name, talk.key)
             self._put_off(talk, now)
         return None
+
+    def _acquit(self, talk: Talk) -> None:
+        """Forget what was held against it: this process lived through it."""
+        try:
+            Suspect.release([label(talk.key)])
+        except DatabaseError:
+            log.exception("%s: %s stays suspect", self.name, talk.key)
+        else:
+            del self.suspects[label(talk.key)]
 
     def _put_off(self, talk: Talk, now: datetime) -> None:
         try:

@@ -14,7 +14,7 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Beat
+from devices.models import Beat, Suspect
 from devices.models.beat import WATCHDOG, WORKER
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def queue() -> Part:
         "due": queue.due,
         "oldest_due_s": round(queue.oldest_due.total_seconds(), 1),
         "under_way": queue.under_way,
+        "set_aside": Suspect.objects.filter(parked_until__gt=timezone.now()).count(),
     }
     return Part(not queue.is_behind, figures)
 

@@ -42,10 +42,12 @@ from devices.models import (
     Offer,
     OfferEnd,
     Outcome,
+    Suspect,
     audit,
     hear_version,
 )
 from devices.models.account import Unsealable, seal, unseal
+from devices.poison import label
 from devices.wake import wake_chores
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ def link_account(
         if is_new or was == AccountState.UNLINKED:
             account.linked_at = timezone.now()
         account.save()
+        Suspect.release([label(("account", account.pk))])
         verb = "linked" if is_new or was == AccountState.UNLINKED else "reconnected"
         audit.record(
             actor,
@@ -199,6 +202,7 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
         for start in range(0, len(asked), HUBS_AT_ONCE):
             ids = [node.pk for node in asked[start : start + HUBS_AT_ONCE]]
             Node.objects.filter(pk__in=ids).touch_all(now, check_asked_at=now, next_check_at=now)
+            Suspect.release([label(("node", pk)) for pk in ids])
         if asked:
             audit.record(
                 actor,

@@ -159,10 +159,15 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
     except Exception:
         # one job that cannot be timed must not keep the others from being looked at
         log.exception("job %s could not be timed", job.pk)
-        _put_off_job(job, now)
+        _leave_alone(job, now)
 
 
 def _put_off_job(job: OtaJob, now: datetime) -> None:
+    _wait_unasked(job, now)
+    _leave_alone(job, now)
+
+
+def _leave_alone(job: OtaJob, now: datetime) -> None:
     OtaJob.objects.filter(pk=job.pk, next_poll_at__isnull=False).update(next_poll_at=now + PUT_OFF)
 
 

@@ -28,6 +28,7 @@ urlpatterns = [
     path("hubs/<int:pk>/install/", installs.confirm, name="hub_install"),
     path("installs/<int:pk>/", installs.install, name="install"),
     path("installs/<int:pk>/live/", installs.install_live, name="install_live"),
+    path("installs/<int:pk>/again/", installs.install_ask_again, name="install_ask_again"),
     path("installs/<int:pk>/cancel/", installs.install_cancel, name="install_cancel"),
     path("queues/new/", batches.batch_new, name="batch_new"),
     path("queues/<int:pk>/", batches.batch, name="batch"),

@@ -134,7 +134,7 @@ class Watchdog:
         )
         if has_run_out or holder.is_gone(beat.holder):
             log.warning("%s: the lease of a process that is gone is free again", beat.name)
-            Beat.give_back(beat.name, beat.holder)
+            Beat.free(beat.name, beat.holder)
             ASKS[beat.name]()
 
     def _is_stale(self, name: str, beat: Beat | None) -> bool:

@@ -86,6 +86,7 @@ TABLE: dict[str, Row] = {
     ),
     "install": Row(LOOK, args={"pk": "job"}),
     "install_live": Row(LOOK, args={"pk": "job"}),
+    "install_ask_again": Row(NO, INSTALL_DONE, args={"pk": "job"}),
     "install_cancel": Row(NO, INSTALL_DONE, args={"pk": "job"}),
     "batch_new": Row(
         "200 200 200 200 200 200 200 200 200 302",  # nothing chosen yet

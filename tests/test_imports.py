@@ -23,6 +23,7 @@ LAYERS: dict[str, int] = {
     "welcome": 2,
     "wake": 2,
     "holder": 2,
+    "poison": 2,
     "readiness": 2,
     "guards": 2,
     "chain": 2,
@@ -86,6 +87,7 @@ BOUND = {
     "invitation": {"household"},
     "batch": {"household", "node", "ota"},
     "beat": set(),
+    "suspect": set(),
     "homeassistant": {"account", "household", "node"},
     "account": {"household"},
     "node": {"account", "ota"},  # ota only inside functions and for types

@@ -38,6 +38,7 @@ from devices.models.ota import (
     State,
 )
 from devices.models.report import Report, keep_report
+from devices.models.suspect import Suspect
 from devices.models.version import VersionCause, VersionChange, hear_version
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "StaffRole",
     "StaleJob",
     "State",
+    "Suspect",
     "Unsealable",
     "User",
     "VersionCause",

@@ -1,8 +1,9 @@
 """The loops' lease and heartbeat: one holder at a time, and proof that it is alive."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -19,6 +20,8 @@ class Beat(models.Model):
     held_until = models.DateTimeField(null=True, blank=True)
     beat_at = models.DateTimeField(null=True, blank=True)
     rounds = models.BigIntegerField(default=0)
+    # What the holder talks about, written down before it does: what is left here is a death.
+    under_way = models.JSONField(default=list, blank=True)
     # When the process behind it was last started again without a person asking, and why.
     restarted_at = models.DateTimeField(null=True, blank=True)
     restart_reason = models.CharField(max_length=80, blank=True)
@@ -60,14 +63,47 @@ class Beat(models.Model):
         return bool(free.update(holder=holder, held_until=now + lease, beat_at=now))
 
     @classmethod
-    def renew(cls, name: str, holder: str, now: datetime, lease: timedelta) -> bool:
+    def renew(
+        cls, name: str, holder: str, now: datetime, lease: timedelta, under_way: Sequence[str] = ()
+    ) -> bool:
         """Leave a heartbeat and keep the lease; False when someone else has taken it."""
         mine = cls.objects.filter(name=name, holder=holder)
-        return bool(mine.update(held_until=now + lease, beat_at=now, rounds=models.F("rounds") + 1))
+        return bool(
+            mine.update(
+                held_until=now + lease,
+                beat_at=now,
+                rounds=models.F("rounds") + 1,
+                under_way=list(under_way),
+            )
+        )
+
+    @classmethod
+    def left_behind(cls, name: str, holder: str) -> list[str]:
+        """Return what the holder before this one was talking about when it died, and forget it."""
+        with transaction.atomic():
+            mine = cls.objects.select_for_update().filter(name=name, holder=holder)
+            left = mine.values_list("under_way", flat=True).first() or []
+            if left:
+                mine.update(under_way=[])
+        return [str(key) for key in left]
+
+    @classmethod
+    def about_to(cls, name: str, holder: str, under_way: Sequence[str]) -> bool:
+        """Write down what is talked about from now on; False when the lease is someone else's."""
+        mine = cls.objects.filter(name=name, holder=holder)
+        return bool(mine.update(under_way=list(under_way)))
 
     @classmethod
     def give_back(cls, name: str, holder: str) -> None:
-        cls.objects.filter(name=name, holder=holder).update(holder="", held_until=None)
+        """Let the lease go, with nothing under way any more."""
+        mine = cls.objects.filter(name=name, holder=holder)
+        mine.update(holder="", held_until=None, under_way=[])
+
+    @classmethod
+    def free(cls, name: str, holder: str) -> None:
+        """Let go a lease whose holder is gone; what it talked about stays for the next one."""
+        mine = cls.objects.filter(name=name, holder=holder)
+        mine.update(holder="", held_until=None)
 
     @classmethod
     def last(cls, name: str) -> datetime | None:

@@ -140,6 +140,16 @@ def install_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("install", job.pk)
 
 
+@require_POST
+@signed_in
+def install_ask_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take up an install that was set aside."""
+    job = job_for(request, pk, Right.INSTALL)
+    installs.ask_again(job, actor=actor_in(request, job.household))
+    messages.success(request, "Taken up again. The cloud is asked as soon as the worker can.")
+    return redirect("install", job.pk)
+
+
 def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
     reports = list(job.reports.all())
     user = person(request)
@@ -160,6 +170,8 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
             and usual.slowest is not None
             and timezone.now() - job.pushed_at > usual.slowest
         ),
+        "aside_until": installs.aside_until(job),
+        "may_ask_again": may(user, Right.INSTALL, job.household),
         "may_cancel": not why_not_cancel(user, job),
         "may_retry": not job.is_live
         and job.state != State.VERIFIED

@@ -8,10 +8,10 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
 
 from devices.clouds import choices
-from devices.models import AuditEvent, Household, Role, User
+from devices.models import Household, Outcome, Role, StaffRole, User
+from devices.review import Asked
 
 OTHER = "other"
 ROLES = [
@@ -198,20 +198,27 @@ class NameForm(forms.Form):
 class TrailForm(forms.Form):
     """What of the audit trail is to be seen."""
 
+    text = forms.CharField(
+        label="Words", required=False, max_length=100, widget=forms.TextInput({"type": "search"})
+    )
     person = forms.CharField(label="Person", required=False, max_length=254)
+    role = forms.ChoiceField(label="Role", required=False)
     hub = forms.CharField(label="Hub", required=False, max_length=200)
+    household = forms.CharField(label="Household", required=False, max_length=120)
     action = forms.ChoiceField(label="What", required=False)
+    outcome = forms.ChoiceField(label="Outcome", required=False)
     since = forms.DateField(
         label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     until = forms.DateField(
         label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
-    job = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    job = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
 
     ACTIONS = {
         "": "Everything",
         "install.": "Installs",
+        "queue.": "Several installs at once",
         "offer.": "Offers",
         "check.": "Checks",
         "version.": "Versions",
@@ -220,25 +227,29 @@ class TrailForm(forms.Form):
         "person.": "Sign-ins",
         "access.": "Refusals",
         "household.": "Households",
+        "keys.": "Keys",
+        "trail.": "The trail itself",
+        "worker.": "The product itself",
+    }
+    ROLES = {
+        "": "Any",
+        **dict(Role.choices),
+        **{value: label for value, label in StaffRole.choices if value},
+        "worker": "The product itself",
+        "operator": "Server's terminal",
+        "person": "Without a household",
     }
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        cast(forms.ChoiceField, self.fields["action"]).choices = list(self.ACTIONS.items())
+        choices = {
+            "action": list(self.ACTIONS.items()),
+            "role": list(self.ROLES.items()),
+            "outcome": [("", "Any"), *Outcome.choices],
+        }
+        for name, these in choices.items():
+            cast(forms.ChoiceField, self.fields[name]).choices = these
 
-    def narrow(self, events: "QuerySet[AuditEvent]") -> "QuerySet[AuditEvent]":
-        """Return those of the events that are asked for."""
-        told = self.cleaned_data
-        if told["person"]:
-            events = events.filter(actor_name__icontains=told["person"])
-        if told["hub"]:
-            events = events.filter(hub_name__icontains=told["hub"])
-        if told["action"]:
-            events = events.filter(action__startswith=told["action"])
-        if told["since"]:
-            events = events.filter(at__date__gte=told["since"])
-        if told["until"]:
-            events = events.filter(at__date__lte=told["until"])
-        if told["job"]:
-            events = events.filter(Q(job_id=told["job"]))
-        return events
+    def asked(self) -> Asked:
+        """Return what is asked for; call it when the form is valid."""
+        return Asked(**self.cleaned_data)

@@ -9,7 +9,6 @@ from django.db.models import Q, QuerySet
 
 from devices.models import (
     AccountState,
-    AuditEvent,
     CloudAccount,
     Household,
     Membership,
@@ -117,13 +116,46 @@ def accounts_for(
     return accounts if ids is None else accounts.filter(household_id__in=ids)
 
 
-def events_for(user: User) -> "QuerySet[AuditEvent]":
-    """Return the audit events this person may review: their households' and their own."""
-    ids = households_for(user, Right.REVIEW)
-    events = AuditEvent.objects.order_by("-sequence")
-    if ids is None:
-        return events
-    return events.filter(Q(household_id__in=ids) | Q(actor_user_id=user.pk, household_id=None))
+@dataclass(frozen=True, slots=True)
+class TrailScope:
+    """Which rows of the audit trail somebody may review: those of these households (None: all),
+    and their own that belong to no household, such as signing in.
+    """
+
+    household_ids: list[int] | None
+    own_user_id: int | None
+
+    @property
+    def sees_all(self) -> bool:
+        return self.household_ids is None
+
+    @property
+    def own(self) -> list[Q]:
+        if self.own_user_id is None or self.sees_all:
+            return []
+        return [Q(actor_user_id=self.own_user_id, household_id=None)]
+
+    @property
+    def visible(self) -> Q:
+        """Return the condition under which a row may be seen."""
+        if self.household_ids is None:
+            return Q()
+        seen = Q(household_id__in=self.household_ids)
+        return seen | self.own[0] if self.own else seen
+
+
+def trail_scope(user: User, within: int | None = None) -> TrailScope:
+    """Return which rows of the audit trail this person may review."""
+    return TrailScope(
+        households_for(user, Right.REVIEW, within), user.pk if within is None else None
+    )
+
+
+def roles_of(user: User) -> str:
+    """Return every role this person holds now, such as "owner, viewer"; "person" without any."""
+    held = Membership.objects.filter(user=user).values_list("role", flat=True)
+    roles = [role for role in Role.values if role in set(held)]
+    return ", ".join([user.staff_role, *roles] if user.staff_role else roles) or "person"
 
 
 def why_unfit(node: Node, offer: Offer | None, now: datetime) -> list[Reason]:

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from devices import guards
 from devices.middleware import origin
 from devices.models import Actor, Outcome, audit
+from devices.policies import roles_of
 from devices.tasks import keep_schedules
 
 
@@ -58,5 +59,5 @@ def _sign_in_failed(
 
 
 def _record(request: HttpRequest, user: Any, action: str, sentence: str) -> None:
-    role = user.staff_role or "person"
-    audit.record(Actor.person(user, role=role, via="web", **origin(request)), action, sentence)
+    actor = Actor.person(user, role=roles_of(user), via="web", **origin(request))
+    audit.record(actor, action, sentence)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -35,7 +35,7 @@ from devices.models import (
 )
 from devices.policies import Right, accounts_for, households_for, jobs_for, may, nodes_for, role_in
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def signed_in(view: View) -> View:
@@ -45,7 +45,7 @@ def signed_in(view: View) -> View:
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _to_login(request)
         with timezone.override(_home_zone(request)):

@@ -161,7 +161,7 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
         "standing": of_job(job),
         "told": explain_job(job),
         "steps": _steps(job, [report for report in reports if not report.is_before_push]),
-        "witnesses": _witnesses(job),
+        "witnesses": witnesses_of(job),
         "reports": reports,
         "typical": usual,
         "is_long": bool(
@@ -244,7 +244,7 @@ def _by_stage(reports: list[Report]) -> list[Report]:
     return kept
 
 
-def _witnesses(job: OtaJob) -> list[Witness]:
+def witnesses_of(job: OtaJob) -> list[Witness]:
     return [_cloud_witness(job), _version_witness(job), _online_witness(job)]
 
 

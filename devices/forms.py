@@ -228,6 +228,7 @@ class TrailForm(forms.Form):
         "access.": "Refusals",
         "household.": "Households",
         "keys.": "Keys",
+        "token.": "Tokens",
         "trail.": "The trail itself",
         "worker.": "The product itself",
     }
@@ -236,6 +237,7 @@ class TrailForm(forms.Form):
         **dict(Role.choices),
         **{value: label for value, label in StaffRole.choices if value},
         "worker": "The product itself",
+        "home-assistant": "Home Assistant",
         "operator": "Server's terminal",
         "person": "Without a household",
     }

@@ -6,7 +6,7 @@ import re
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 # A long piece of an address may be a one-time link, or a password typed into the wrong field.
 _PIECE = re.compile(r"/[^/\s]{12,}")
-_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?|\bgAAAA[\w-]{20,}=*")
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?|\bgAAAA[\w-]{20,}=*|\btwh_[\w-]{20,}")
 
 
 class OneLine(logging.Formatter):

@@ -1,11 +1,13 @@
 """Addresses of the pages."""
 
-from django.urls import path
+from django.urls import path, re_path
 
+from devices.api import views as api
 from devices.views import (
     accounts,
     batches,
     health,
+    homeassistant,
     households,
     hub,
     hubs,
@@ -16,6 +18,7 @@ from devices.views import (
     people,
     receipt,
     styleguide,
+    tokens,
     trail,
 )
 
@@ -63,9 +66,32 @@ urlpatterns = [
         members.withdraw,
         name="invitation_withdraw",
     ),
+    path(
+        "households/<int:pk>/home-assistant/", homeassistant.home_assistant, name="home_assistant"
+    ),
+    path(
+        "households/<int:pk>/home-assistant/live/",
+        homeassistant.home_assistant_live,
+        name="home_assistant_live",
+    ),
+    path(
+        "households/<int:pk>/home-assistant/test/",
+        homeassistant.home_assistant_test,
+        name="home_assistant_test",
+    ),
+    path("households/<int:pk>/tokens/", tokens.token_list, name="tokens"),
+    path(
+        "households/<int:pk>/tokens/<int:token>/revoke/", tokens.token_revoke, name="token_revoke"
+    ),
     path("invitation/<str:token>/", invitation.invitation, name="invitation"),
     path("welcome/<str:token>/", people.welcome, name="welcome"),
     path("styleguide/", styleguide.styleguide, name="styleguide"),
+    path("api/v1/openapi.json", api.openapi, name="api_openapi"),
+    path("api/v1/hubs/", api.hubs, name="api_hubs"),
+    path("api/v1/hubs/<str:pk>/", api.hub, name="api_hub"),
+    path("api/v1/installs/", api.install_new, name="api_installs"),
+    path("api/v1/installs/<str:pk>/", api.install, name="api_install"),
+    re_path(r"^api/(?P<rest>.*)$", api.nothing, name="api_nothing"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.homeassistant.broker import BrokerUnusable, read_broker
+from devices.broker import BrokerUnusable, read_broker
 from devices.homeassistant.discovery import COMPONENTS, Home, Hub, announcement, messages, removal
 from tests.homeassistant_schema import DEVICE_MESSAGE, DISCOVERY_TOPIC, UPDATE_STATE, errors_in
 

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "devices"
 LAYERS: dict[str, int] = {
     "cloud": 0,
     "simcloud": 0,
+    "broker": 0,
     "models": 1,
     "policies": 2,
     "hubwords": 2,
@@ -30,6 +31,8 @@ LAYERS: dict[str, int] = {
     "clouds": 2,
     "sync": 3,
     "installs": 3,
+    "homelink": 3,
+    "tokens": 3,
     "people": 3,
     "batches": 3,
     "push": 3,
@@ -44,12 +47,14 @@ LAYERS: dict[str, int] = {
     "watchdog": 4,
     "tasks": 4,
     "forms": 4,
+    "homelink_forms": 4,
     "middleware": 4,
     "signals": 4,
     "logs": 4,
     "adapter": 4,
     "mail": 4,
     "context": 5,
+    "api": 5,
     "homeassistant": 5,
     "launch": 5,
     "terminal": 5,
@@ -79,7 +84,7 @@ BESIDE = {
     "homeassistant": {"templatetags", "views"},
     "management": {"homeassistant", "launch", "templatetags", "terminal", "views"},
     "terminal": {"templatetags", "views"},
-    "urls": {"views"},
+    "urls": {"api", "views"},
     "apps": {"signals"},
 }
 # Layers that talk to the outside know nothing of Django or of each other.
@@ -96,6 +101,7 @@ BOUND = {
     "node": {"account", "ota"},  # ota only inside functions and for types
     "ota": {"audit", "household", "node"},
     "report": {"ota"},
+    "token": {"household"},
     "version": {"audit", "node", "ota"},
 }
 

@@ -281,3 +281,5 @@ MQTT_CLIENT_PEM = read_pem("MQTT_CLIENT_FILE", BASE_DIR)
 AUDIT_KEEP_DAYS = read_number("AUDIT_KEEP_DAYS", 0, 0, 36500)
 AUDIT_HEADS_FILE = read_file("AUDIT_HEADS_FILE", BASE_DIR)
 AUDIT_HEADS_MAIL = read_addresses("AUDIT_HEADS_MAIL")
+# For each personal token; sixty hubs asked for one by one, each minute, need half of it.
+API_ASKS_A_MINUTE = read_number("API_ASKS_A_MINUTE", 120, 1, 1_000_000)

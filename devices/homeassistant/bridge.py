@@ -19,11 +19,12 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from devices.homeassistant.broker import Broker, BrokerUnusable, read_broker
+from devices.broker import Broker, BrokerUnusable
 from devices.homeassistant.discovery import ONLINE, Home, messages, removal
 from devices.homeassistant.line import Connected, Event, Heard, Line, Lost, leave
 from devices.homeassistant.mirror import home_of, hubs_of, nodes_of
 from devices.homeassistant.press import press
+from devices.homelink import broker_of
 from devices.models import (
     Actor,
     Beat,
@@ -307,24 +308,6 @@ class Bridge:
         payload = event.payload.decode(errors="replace")
         press(link, node, payload, is_retained=event.is_retained, now=timezone.now())
         self._look()
-
-
-def broker_of(link: HomeAssistantLink) -> Broker | None:
-    """Return the household's own broker, else the server's, else None. Raises BrokerUnusable,
-    Unsealable.
-    """
-    if link.has_own_broker:
-        return read_broker(link.broker_url(), ca_pem=link.ca_pem, client_pem=link.client_pem())
-    return server_broker()
-
-
-def server_broker() -> Broker | None:
-    """Return the broker of MQTT_URL, or None."""
-    if not settings.MQTT_URL:
-        return None
-    return read_broker(
-        settings.MQTT_URL, ca_pem=settings.MQTT_CA_PEM, client_pem=settings.MQTT_CLIENT_PEM
-    )
 
 
 def _join_sole_household() -> None:

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from devices.homeassistant.broker import Broker, BrokerUnusable
+from devices.broker import Broker, BrokerUnusable
 from devices.homeassistant.discovery import OFFLINE
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0

@@ -40,8 +40,8 @@ NOT_ALLOWED = Reason(
 )
 NO_LONGER_ALLOWED = Reason(
     "no_longer_allowed",
-    "Whoever allowed Home Assistant to install may no longer install in this household: an owner "
-    "has to allow it again.",
+    "Whoever allowed Home Assistant to install no longer owns this household: an owner has to "
+    "allow it again.",
 )
 IN_USE = Reason(
     "hub_in_use",
@@ -121,7 +121,7 @@ def _why_not(
     if not link.lets_install_on(node):
         return [NOT_ALLOWED]
     user, offer, (binding, presses) = link.allowed_by, node.offer, shown
-    if user is None or not may(user, Right.INSTALL, link.household):
+    if user is None or not may(user, Right.PEOPLE, link.household):
         return [NO_LONGER_ALLOWED]
     # once, also when it is refused for another reason: what was overheard never counts later
     if not HomeAssistantHub.count_press(node, presses):

@@ -39,6 +39,7 @@ from devices.models.ota import (
 )
 from devices.models.report import Report, keep_report
 from devices.models.suspect import Suspect
+from devices.models.token import ApiToken, Scope
 from devices.models.version import VersionCause, VersionChange, hear_version
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "VERDICTS",
     "AccountState",
     "Actor",
+    "ApiToken",
     "AuditCheck",
     "AuditCheckpoint",
     "AuditEvent",
@@ -76,6 +78,7 @@ __all__ = [
     "Repellent",
     "Report",
     "Role",
+    "Scope",
     "StaffRole",
     "StaleJob",
     "State",

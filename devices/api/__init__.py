@@ -1,0 +1,1 @@
+"""Hubs and installs as JSON, for programs with a personal token."""

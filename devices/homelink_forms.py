@@ -1,0 +1,130 @@
+"""What an owner types about Home Assistant, checked with the sentence they read."""
+
+import re
+from typing import Any, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from devices.broker import BrokerUnusable, read_broker
+from devices.homelink import Wishes
+from devices.models import HomeAssistantLink, MayInstall, Node, Scope
+
+_PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+
+class HomeAssistantForm(forms.Form):
+    """What Home Assistant sees and may do. Secrets are never shown again: empty keeps them."""
+
+    is_on = forms.BooleanField(label="Show this household's hubs to Home Assistant", required=False)
+    may_install = forms.ChoiceField(
+        label="May Home Assistant install?",
+        choices=MayInstall.choices,
+        help_text="Every press is in the audit trail as Home Assistant. It stops when you leave.",
+    )
+    hubs = forms.MultipleChoiceField(
+        label="On these hubs", required=False, widget=forms.CheckboxSelectMultiple
+    )
+    discovery_prefix = forms.CharField(
+        label="Discovery prefix",
+        max_length=80,
+        help_text="Usually homeassistant. It must be the one set in Home Assistant's MQTT options.",
+    )
+    broker_url = forms.CharField(
+        label="Address of a broker of your own",
+        required=False,
+        max_length=500,
+        strip=True,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="mqtt://user:password@host:1883, or mqtts:// for TLS. Kept encrypted.",
+    )
+    ca_pem = forms.CharField(
+        label="The authority it is trusted by, as PEM",
+        required=False,
+        max_length=20000,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Only for TLS with an authority of your own.",
+    )
+    client_pem = forms.CharField(
+        label="A client certificate with its private key, as PEM",
+        required=False,
+        max_length=20000,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Kept encrypted and not shown again.",
+    )
+    forget_broker = forms.BooleanField(
+        label="Forget the broker of our own, with its certificates", required=False
+    )
+
+    def __init__(
+        self, *args: Any, link: HomeAssistantLink, nodes: list[Node], **options: Any
+    ) -> None:
+        options.setdefault("initial", initial_of(link))
+        super().__init__(*args, **options)
+        self._nodes = {str(node.pk): node for node in nodes}
+        self._link = link
+        hubs = cast(forms.MultipleChoiceField, self.fields["hubs"])
+        hubs.choices = [(pk, str(node)) for pk, node in self._nodes.items()]
+        if not nodes:
+            del self.fields["hubs"]
+        if link.has_own_broker:
+            self.fields[
+                "broker_url"
+            ].help_text = "One is kept, encrypted. Leave this empty to keep it, or type another."
+        else:
+            del self.fields["forget_broker"]
+
+    def clean_discovery_prefix(self) -> str:
+        prefix = str(self.cleaned_data["discovery_prefix"])
+        if not _PREFIX.fullmatch(prefix):
+            raise ValidationError("Letters, digits, dashes and underscores, with / between.")
+        return prefix
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if told.get("may_install") == MayInstall.SOME and not told.get("hubs"):
+            self.add_error("may_install", "Choose at least one hub below.")
+        if told.get("broker_url"):
+            try:
+                read_broker(
+                    told["broker_url"],
+                    ca_pem=told.get("ca_pem", ""),
+                    client_pem=told.get("client_pem", ""),
+                )
+            except BrokerUnusable as problem:
+                self.add_error("broker_url", str(problem))
+        return told
+
+    def wishes(self) -> Wishes:
+        """Return what is wanted."""
+        told = self.cleaned_data
+        forget = bool(told.get("forget_broker"))
+        return Wishes(
+            is_on=told["is_on"],
+            may_install=MayInstall(told["may_install"]),
+            allowed_hubs=[self._nodes[pk] for pk in told.get("hubs", [])],
+            discovery_prefix=told["discovery_prefix"],
+            broker_url="" if forget else told["broker_url"] or None,
+            ca_pem="" if forget else told["ca_pem"],
+            client_pem="" if forget else told["client_pem"] or None,
+        )
+
+
+class TokenForm(forms.Form):
+    """A personal token."""
+
+    name = forms.CharField(
+        label="What is it for?", max_length=80, help_text="Such as Home Assistant on the shelf."
+    )
+    scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.READ)
+
+
+def initial_of(link: HomeAssistantLink) -> dict[str, Any]:
+    """Return what the form shows of the link as it is."""
+    return {
+        "is_on": link.is_on,
+        "may_install": link.may_install,
+        "hubs": [str(pk) for pk in link.allowed_ids()] if link.pk else [],
+        "discovery_prefix": link.discovery_prefix,
+        "ca_pem": link.ca_pem,
+    }

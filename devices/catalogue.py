@@ -106,6 +106,16 @@ JOBS: dict[tuple[State, str], Explanation] = {
         INSTALLING,
         "Nothing to do; keep the hub plugged in.",
     ),
+    (State.PUSHING, "restored"): Explanation(
+        "TW-L10",
+        Tone.RUNNING,
+        "Finding out whether {to_version} was sent to {hub} before this server was restored.",
+        "This server was restored from a backup that is older than what happened. The update may "
+        "have been sent since the backup was made, so we ask the cloud what became of it. We do "
+        "not send it again.",
+        INSTALLING,
+        "Nothing to do; keep the hub plugged in.",
+    ),
     (State.RUNNING, ""): Explanation(
         "TW-L04",
         Tone.RUNNING,
@@ -418,6 +428,15 @@ JOBS: dict[tuple[State, str], Explanation] = {
         "Not sent in time: {hub} stays as it is.",
         "The update could not be sent within the time for which your confirmation counts, so it "
         "was dropped and will not start later as a surprise.",
+        NOTHING_SENT,
+        CONFIRM_AGAIN,
+    ),
+    (State.EXPIRED, "restored_unsent"): Explanation(
+        "TW-N15",
+        Tone.QUIET,
+        "Not sent: {hub} stays as it is.",
+        "This server was restored from a backup. The cloud itself says that the update was not "
+        "sent, and a confirmation from before the restore does not count any more.",
         NOTHING_SENT,
         CONFIRM_AGAIN,
     ),

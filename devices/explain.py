@@ -67,7 +67,7 @@ def explain_cloud_code(code: int) -> Explanation:
 
 def _situation(job: OtaJob, words: HubWords | None) -> str:
     if job.state == State.PUSHING and job.push_unknown:
-        return "push_unknown"
+        return "restored" if job.restored_at else "push_unknown"
     if job.state != State.RUNNING or words is None:
         return "offline" if job.state == State.RUNNING and job.is_online is False else ""
     if words.delay is not None:

@@ -16,7 +16,7 @@ from devices.cloud.errors import CloudError, NoOtaStatus, SignInAgain
 from devices.cloud.types import Connectivity, NodeConfig, OtaStatus, OtaWord
 from devices.installs import typical
 from devices.models import Actor, OtaJob, StaleJob, State, audit, hear_version
-from devices.push import back_to_requested, keep_status
+from devices.push import back_to_requested, expire, keep_status
 from devices.sync import account_failed, clip, trouble_code
 from devices.timing import Timings, seconds, timings
 from devices.verdict import verdict
@@ -114,6 +114,8 @@ def settle(job: OtaJob, now: datetime, limits: Timings | None = None) -> None:
             extra["next_poll_at"] = now + seconds(limits.listen_poll_s)
         if state == State.REQUESTED:
             back_to_requested(job, words, now, 0)
+            if now >= job.expires_at:
+                expire(job, now)
             return
         if state == State.RUNNING and job.pushed_at is None:
             extra |= {"pushed_at": job.claimed_at, "push_unknown": False}
@@ -179,8 +181,11 @@ def _learn_online(job: OtaJob, heard_: Connectivity, now: datetime) -> dict[str,
         changes["offline_seen_at"] = job.offline_seen_at or now
         changes["back_online_at"] = None
     elif heard_.is_connected and job.back_online_at is None:
+        is_comparable = bool(job.baseline_online_timestamp or job.restored_at is None)
         came_back = bool(
-            heard_.raw_timestamp and heard_.raw_timestamp != job.baseline_online_timestamp
+            is_comparable
+            and heard_.raw_timestamp
+            and heard_.raw_timestamp != job.baseline_online_timestamp
         )
         if came_back or job.offline_seen_at is not None:
             changes["back_online_at"] = now
@@ -192,7 +197,7 @@ def _learn_online(job: OtaJob, heard_: Connectivity, now: datetime) -> dict[str,
 
 def _learn_status(job: OtaJob, status: OtaStatus, now: datetime, changes: dict[str, Any]) -> bool:
     """Add what the cloud's word says to the changes; True when it is news of this attempt."""
-    is_old = _is_baseline(job, status)
+    is_old = _is_baseline(job, status) or _is_from_before(job, status)
     is_new_report = keep_status(job, status, now, is_before_push=is_old)
     if is_old or status.state in {OtaWord.TRIGGERED, OtaWord.UNKNOWN}:
         return False
@@ -241,6 +246,16 @@ def _is_baseline(job: OtaJob, status: OtaStatus) -> bool:
         clip(status.raw_timestamp, 64),
         clip(status.info, 4000),
     ) == (job.baseline_word, job.baseline_timestamp, job.baseline_info)
+
+
+def _is_from_before(job: OtaJob, status: OtaStatus) -> bool:
+    """Was a restored install confirmed only after the cloud said this?
+
+    Restored from a time before it was sent, it has no baseline of its own. Such a word is neither
+    news of this attempt nor proof that nothing was sent.
+    """
+    is_without = job.restored_at is not None and not job.baseline_word
+    return is_without and status.at is not None and status.at < job.requested_at
 
 
 def next_poll(job: OtaJob, now: datetime, limits: Timings) -> datetime | None:

@@ -198,7 +198,11 @@ def typical(model: str, to_version: str) -> Typical:
     """Return how installs like this one went here: the last 200 that were sent. One query."""
     ended = (
         OtaJob.objects.filter(
-            hub_model=model, to_version=to_version, pushed_at__isnull=False, ended_at__isnull=False
+            hub_model=model,
+            to_version=to_version,
+            pushed_at__isnull=False,
+            ended_at__isnull=False,
+            restored_at=None,  # its times are not what it took
         )
         .order_by("-ended_at")
         .values_list("outcome", "pushed_at", "ended_at")[:200]

@@ -273,6 +273,16 @@ def back_to_requested(
 
 def expire(job: OtaJob, now: datetime) -> None:
     """End a confirmation that could not be sent in time: it is about then, not about now."""
+    if job.restored_at is not None:
+        job.move_to(
+            State.EXPIRED,
+            actor=WORKER,
+            note=f"{job.hub_name}: the cloud says that nothing was sent, and a confirmation from "
+            "before the restore of this server is not sent any more.",
+            now=now,
+            outcome="restored_unsent",
+        )
+        return
     job.move_to(
         State.EXPIRED,
         actor=WORKER,

@@ -31,7 +31,7 @@ from devices.troubles import CLOUD_CODES, OTHER_TROUBLE, TROUBLES
 OUTCOMES = {
     State.REFUSED: "offer_swapped offer_withdrawn already_installed hub_offline not_current "
     "not_for_hub not_mine refused_by_cloud account_unlinked hub_gone signed_out",
-    State.EXPIRED: "not_sent_in_time",
+    State.EXPIRED: "not_sent_in_time restored_unsent",
     State.CANCELLED: "cancelled",
     State.REJECTED: "rolled_back project_name same_version secure_version chip_revision rejected",
     State.FAILED: "attempts_failed window_lapsed bad_window bad_payload failed",

@@ -56,6 +56,7 @@ LAYERS: dict[str, int] = {
     "context": 5,
     "api": 5,
     "homeassistant": 5,
+    "backup": 4,
     "launch": 5,
     "terminal": 5,
     "templatetags": 5,

@@ -1,0 +1,3 @@
+"""Configuration, and nothing else."""
+
+__version__ = "0.1.0"

@@ -8,13 +8,19 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import DatabaseError
 
+from devices.backup import CannotKeep
+from devices.backup.making import make_before_upgrade
 from devices.launch import CannotStart
 
 
-def prepare_database() -> None:
-    """Bring the database to this version's tables; raises CannotStart when it does not answer."""
+def prepare_database() -> Path | None:
+    """Bring the database to this version's tables; raises CannotStart when it does not answer.
+
+    An SQLite database that has to change is backed up first; the path of that backup is returned.
+    """
     try:
         connection.ensure_connection()
     except DatabaseError as problem:
@@ -22,7 +28,22 @@ def prepare_database() -> None:
         raise CannotStart(
             f"The database does not answer ({reason}): check DATABASE_URL."
         ) from problem
+    backup = _backed_up() if connection.vendor == "sqlite" else None
     call_command("migrate", interactive=False, verbosity=0)
+    return backup
+
+
+def _backed_up() -> Path | None:
+    executor = MigrationExecutor(connection)
+    is_new = not executor.loader.applied_migrations
+    if is_new or not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return None
+    try:
+        return make_before_upgrade()
+    except CannotKeep as problem:
+        raise CannotStart(
+            f"The database has to be upgraded, and is not without a backup. {problem}"
+        ) from problem
 
 
 def free_leases() -> None:

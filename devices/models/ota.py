@@ -167,6 +167,10 @@ class OtaJob(models.Model):
     baseline_info = models.TextField(blank=True)
     baseline_online_timestamp = models.CharField(max_length=64, blank=True)
 
+    # Set when a backup was restored while this install was live: what happened to it since the
+    # backup was made is only known to the cloud, and it is never sent again.
+    restored_at = models.DateTimeField(null=True, blank=True)
+
     # The three witnesses: what the cloud's job says, the version the hub reports, back online.
     cloud_word = models.CharField(max_length=64, blank=True)
     cloud_meaning = models.CharField(max_length=16, blank=True)

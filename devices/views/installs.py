@@ -191,7 +191,11 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
         return [*steps, Step(of_job(job).words, "bad", job.ended_at, job.push_answer)]
     if job.pushed_at is not None:
         said = f"“{job.push_answer}”" if job.push_answer else ""
-        steps.append(Step("Sent to the cloud, accepted", "done", job.pushed_at, said))
+        title = "Sent to the cloud, accepted" if said or not job.restored_at else "Sent earlier"
+        steps.append(Step(title, "done", job.pushed_at, said))
+    elif job.claimed_at is not None and job.restored_at is not None:
+        words = "Whether it was sent since the backup was made is being found out."
+        steps.append(Step("Restored from a backup", "now", job.restored_at, words))
     elif job.claimed_at is not None:
         words = "Whether it arrived is being found out." if job.push_unknown else ""
         steps.append(Step("Being sent to the cloud", "now", job.claimed_at, words))

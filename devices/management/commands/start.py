@@ -147,7 +147,8 @@ class Start:
             say("Stopped what an earlier start had left behind.")
         self._require_ports()
         prepare.require_cache()
-        prepare.prepare_database()
+        if backup := prepare.prepare_database():
+            say(f"The database was upgraded; as it was before, it is kept in {backup}.")
         prepare.collect_static()
         prepare.free_leases()
         if prepare.is_bridge_wanted():

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
@@ -23,8 +24,12 @@ from devices.models import (
     Actor,
     AuditEvent,
     AuditHead,
+    Batch,
+    BatchItem,
+    BatchState,
     Beat,
     CloudAccount,
+    ItemState,
     Node,
     OtaJob,
     Report,
@@ -44,6 +49,8 @@ class Settled:
     """Confirmations that may have been sent since: never sent again, the cloud is asked."""
     followed: int
     """Installs that go on being followed."""
+    dropped: int
+    """Hubs that waited their turn in a queue, and may have had it since."""
 
 
 def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
@@ -56,6 +63,7 @@ def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
         for job in waiting.select_related("node__account__household", "household"):
             _ask_first(job, actor, now)
             asked += 1
+        dropped = _drop_what_waits(now)
         listening = OtaJob.objects.filter(next_poll_at__isnull=False, restored_at=None)
         followed = listening.update(restored_at=now, next_poll_at=now, answered_at=None)
         _look_again(now)
@@ -71,10 +79,11 @@ def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
                 "backup_audit_sequence": manifest.audit_sequence,
                 "asked_first": asked,
                 "followed_on": followed,
+                "dropped_from_queues": dropped,
                 **detail,
             },
         )
-    return Settled(asked, followed)
+    return Settled(asked, followed, dropped)
 
 
 def _ask_first(job: OtaJob, actor: Actor, now: datetime) -> None:
@@ -114,6 +123,16 @@ def _last_known_word(job: OtaJob) -> Report | None:
         job__ota_job_id=job.ota_job_id,
     )
     return earlier.exclude(job=job).order_by("-last_heard_at", "-pk").first()
+
+
+def _drop_what_waits(now: datetime) -> int:
+    """End what waits in queues, also in stopped ones that could be let go on; return how many."""
+    open_ = Batch.objects.filter(state__in=[BatchState.RUNNING, BatchState.STOPPED])
+    waiting = BatchItem.objects.filter(batch__in=open_, state=ItemState.WAITING)
+    words = "This server was restored; it may have been started since the backup was made."
+    dropped = waiting.update(state=ItemState.DROPPED, reason=words, settled_at=now)
+    open_.update(expires_at=now, revision=F("revision") + 1, why_stopped=words)
+    return dropped
 
 
 def _look_again(now: datetime) -> None:

@@ -29,6 +29,7 @@ class Restored:
     manifest: Manifest
     asked: int
     followed: int
+    dropped: int
     aside: tuple[str, ...]
     """Where what was there before is now."""
     trail_fault: str
@@ -71,6 +72,7 @@ def restore(path: Path, *, is_forced: bool) -> Restored:
         manifest=manifest,
         asked=done["asked"],
         followed=done["followed"],
+        dropped=done["dropped"],
         aside=tuple(dict.fromkeys(filter(None, aside))),
         trail_fault=done["trail_fault"],
     )

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Command(BaseCommand):
         print(
             f"Installs that go on being followed: {done.followed}. Confirmations that may have "
             f"been sent since, which the cloud is asked about and which are never sent again: "
-            f"{done.asked}."
+            f"{done.asked}. Hubs that waited in a queue and have to be confirmed anew: "
+            f"{done.dropped}."
         )
         for place in done.aside:
             print(f"What was here before is kept: {place}.")
@@ -89,5 +91,4 @@ class Command(BaseCommand):
         restored.require_keys()
         detail = {"trail_fault": fault, "replaced": order["replaced"]}
         settled = restored.settle(manifest, operator(), detail)
-        told = {"asked": settled.asked, "followed": settled.followed, "trail_fault": fault}
-        print(json.dumps(told))
+        print(json.dumps(asdict(settled) | {"trail_fault": fault}))

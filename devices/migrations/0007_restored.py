@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('devices', '0004_home_assistant'),
+        ('devices', '0006_watched_worker'),
     ]
 
     operations = [

@@ -6,7 +6,6 @@ What it may have led to is asked of the cloud, exactly as after a push whose ans
 the cloud's own word that nothing was sent ends it as unsent.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,8 +21,6 @@ from devices.backup.archive import Manifest
 from devices.models import (
     AccountState,
     Actor,
-    AuditEvent,
-    AuditHead,
     Batch,
     BatchItem,
     BatchState,
@@ -38,7 +35,6 @@ from devices.models import (
     audit,
 )
 from devices.models.account import unseal
-from devices.models.audit import FIRST_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +156,3 @@ def require_keys() -> None:
             "this server's environment: take that setting away, so that the backup's own keys "
             "count, or set it to theirs."
         ) from problem
-
-
-def trail_fault(manifest: Manifest) -> str:
-    """Return what is wrong with the audit trail in the backup, or ""."""
-    head = AuditHead.objects.filter(pk=1).first()
-    end = (head.sequence, head.digest) if head is not None else (0, FIRST_DIGEST)
-    last, digest = 0, FIRST_DIGEST
-    for event in _events():
-        if event.sequence != last + 1 or event.previous_digest != digest:
-            return f"entry {event.sequence} does not follow entry {last}"
-        if event.expected_digest() != event.digest:
-            return f"entry {event.sequence} was changed"
-        if event.expected_seal() != event.seal:
-            return f"entry {event.sequence} was sealed with another AUDIT_KEY"
-        last, digest = event.sequence, event.digest
-        if last == manifest.audit_sequence and digest != manifest.audit_digest:
-            return f"entry {last} is not the one that the backup was made with"
-    if (last, digest) != end or last < manifest.audit_sequence:
-        return f"its last entries are missing: it ends at {last}"
-    return ""
-
-
-def _events() -> Iterator[AuditEvent]:
-    return AuditEvent.objects.order_by("sequence").iterator(chunk_size=500)

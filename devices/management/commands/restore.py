@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
 from devices.backup import CannotKeep, archive, restored, restoring
+from devices.chain import verify
 from devices.launch.leftovers import Lock, find
 from devices.terminal.people import operator
 
@@ -66,7 +67,7 @@ class Command(BaseCommand):
             lock.note("")
         print(f"Restored the backup of {done.manifest.made_at:%Y-%m-%d %H:%M:%S} UTC.")
         if done.trail_fault:
-            print(f"ITS AUDIT TRAIL DOES NOT ADD UP: {done.trail_fault}.")
+            print(f"ITS AUDIT TRAIL DOES NOT ADD UP: {done.trail_fault}")
         else:
             print(f"Its audit trail adds up, all {done.manifest.audit_sequence} entries.")
         print(
@@ -77,15 +78,21 @@ class Command(BaseCommand):
         )
         for place in done.aside:
             print(f"What was here before is kept: {place}.")
+        if settings.AUDIT_HEADS_FILE:
+            print(
+                f"Heads of the trail in {settings.AUDIT_HEADS_FILE} from after the backup do not "
+                "fit it: keep that file as it is, and name a new one in AUDIT_HEADS_FILE."
+            )
         print("Everybody signs in anew. Start the product; it goes on from here.")
 
     def _staged(self, order: dict[str, Any]) -> None:
         manifest = archive.read(Path(order["file"]))
         call_command("migrate", interactive=False, verbosity=0)
-        fault = restored.trail_fault(manifest)
+        found = verify()
+        fault = "" if found.is_intact else found.sentence
         if fault and not order["is_forced"]:
             raise CannotKeep(
-                f"The audit trail in this backup does not add up: {fault}. Another backup may be "
+                f"The audit trail in this backup does not add up: {fault} Another backup may be "
                 "better; --force restores this one all the same and keeps that on record."
             )
         restored.require_keys()

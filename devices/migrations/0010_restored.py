@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('devices', '0008_seal_the_trail'),
+        ('devices', '0009_suspects'),
     ]
 
     operations = [

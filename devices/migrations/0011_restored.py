@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('devices', '0009_suspects'),
+        ('devices', '0010_api_tokens'),
     ]
 
     operations = [

@@ -1,12 +1,20 @@
 """What every request passes: an id, where it comes from, and verbs that no page has."""
 
+import time
 import uuid
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import TypedDict
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
+from devices.models import User
+
+BEGAN, USED = "began", "used"
+NOTED_EVERY_S = 300
 VERBS = ("GET", "HEAD", "POST", "OPTIONS")
 
 
@@ -35,6 +43,45 @@ class OnlyFormVerbs:
         return self.get_response(request)
 
 
+class SessionLimits:
+    """End sessions that nobody used for long, or that are old; note when one was last used.
+
+    What a page asks for by itself is no use: a forgotten tab does not keep its session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if isinstance(user, User) and user.is_authenticated:
+            self._look(request, user, time.time())
+        return self.get_response(request)
+
+    def _look(self, request: HttpRequest, user: User, now: float) -> None:
+        began, used = (request.session.get(key) for key in (BEGAN, USED))
+        if began is None or used is None:
+            begin(request)
+            UserSession.objects.create_from_request(request)
+            return
+        idle, longest = (
+            (settings.STAFF_IDLE, settings.STAFF_LONGEST)
+            if user.staff_role
+            else (settings.SESSION_IDLE, settings.SESSION_LONGEST)
+        )
+        if now - used > idle.total_seconds() or now - began > longest.total_seconds():
+            request.META["SESSION_OVER"] = "yes"
+            logout(request)
+        elif now - used > NOTED_EVERY_S and not request.headers.get("HX-Request"):
+            request.session[USED] = now
+            UserSession.objects.create_from_request(request)
+
+
+def begin(request: HttpRequest) -> None:
+    """Count the session's time from now on."""
+    request.session[BEGAN] = request.session[USED] = time.time()
+
+
 class Origin(TypedDict):
     """Where a request came from, as an Actor keeps it."""
 
@@ -46,11 +93,21 @@ class Origin(TypedDict):
 def origin(request: HttpRequest) -> Origin:
     """Return address, browser and request id, as an Actor keeps them.
 
-    Behind a proxy the address is the one the proxy added last: anything before it is hearsay.
+    Behind proxies the address is the one that the outermost of ours added: what stands before it
+    is hearsay.
     """
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
+    steps = [step.strip() for step in forwarded.split(",")][-settings.PROXY_COUNT :]
     return {
-        "address": forwarded.split(",")[-1].strip() or request.META.get("REMOTE_ADDR", ""),
+        "address": _address(steps[0]) or request.META.get("REMOTE_ADDR") or "0.0.0.0",  # noqa: S104
         "browser": request.META.get("HTTP_USER_AGENT", ""),
         "request_id": request.META.get("REQUEST_ID", ""),
     }
+
+
+def _address(text: str) -> str:
+    """Return the address, or "" for what is none: a header may say anything."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+from allauth.account.app_settings import PASSWORD_RESET_TOKEN_GENERATOR
+from allauth.account.utils import user_pk_to_url_str
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import Actor, Household, Invitation, Membership, Role, User, audit
@@ -269,6 +272,24 @@ def hand_over(
             _remove(mine, actor, "handed over")
         else:
             _change_role(mine, becomes, actor, "handed over")
+
+
+def reset_link(user: User, *, actor: Actor, household: Household | None, why: str) -> str:
+    """Return the path of a one-time page where this person sets a new password.
+
+    It is kept nowhere, is good for a day, and ends with the next password or sign-in.
+    """
+    token = PASSWORD_RESET_TOKEN_GENERATOR().make_token(user)
+    key = {"uidb36": user_pk_to_url_str(user), "key": token}
+    audit.record(
+        actor,
+        "person.reset_link",
+        f"{actor.name} made a link with which {user.email} can set a new password.",
+        household=household,
+        why=why,
+        detail={"user_id": user.pk},
+    )
+    return reverse("account_reset_password_from_key", kwargs=key)
 
 
 def _membership(household: Household, user: User) -> Membership:

@@ -187,6 +187,21 @@ def why_unfit(node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
     return reasons
 
 
+def why_not_reset(household: Household, user: User) -> list[Reason]:
+    """Return why an owner of this household cannot let this person set a new password.
+
+    Whoever has the link could sign in as that person: it must open no other door.
+    """
+    reasons = []
+    if user.staff_role:
+        reasons.append(Reason("is_staff", "They belong to the staff of this server."))
+    if user.memberships.exclude(household=household).exists():
+        reasons.append(Reason("other_household", "They belong to another household too."))
+    if not user.is_active:
+        reasons.append(Reason("closed", "Their sign-in is closed."))
+    return reasons
+
+
 def why_not_install(user: User, node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
     """Return why this person cannot install this offer on this hub now; empty when they can."""
     reasons = []

@@ -1,6 +1,7 @@
 """Changing the key that secrets are encrypted with, while everything goes on running.
 
-Every field whose name begins with `sealed_` is covered. A new key is published first, so that
+Every field whose name begins with `sealed_` is covered, and the second factors of people. A new key
+is published first, so that
 nothing is encrypted with the old one any more; then what the old one encrypted is encrypted anew,
 row by row and only where nobody has changed it meanwhile. Cut off, it is simply run again.
 """
@@ -9,7 +10,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.conf import settings
 from django.db import models, transaction
@@ -18,6 +21,9 @@ from devices.models import Actor, Unsealable, audit
 from devices.models.account import is_sealed_anew, reseal
 
 BATCH = 200
+# What a second factor keeps encrypted in its JSON: an authenticator app's secret, the seed of
+# recovery codes.
+FACTOR_SECRETS = {"secret", "seed"}
 # What was being written with the old key when the new one came is written by then.
 SETTLED_AFTER = timedelta(minutes=5)
 WHY = "somebody with access to this server's terminal"
@@ -50,7 +56,7 @@ def sealed_fields() -> list[tuple[type[models.Model], str]]:
 
 def is_under_way() -> bool:
     """Is anything still encrypted with a key that is not the newest?"""
-    return any(not is_sealed_anew(sealed) for *_, sealed in _secrets())
+    return any(not is_sealed_anew(sealed) for _, sealed in _secrets())
 
 
 def new_key(actor: Actor, now: datetime) -> None:
@@ -128,7 +134,7 @@ def drop_old(actor: Actor, now: datetime) -> int:
 
 def _pass() -> Count:
     count = Count()
-    for model, field, pk, sealed in _secrets():
+    for place, sealed in _secrets():
         count.seen += 1
         if is_sealed_anew(sealed):
             continue
@@ -137,23 +143,51 @@ def _pass() -> Count:
         except Unsealable:
             count.lost += 1
             continue
-        untouched = model._default_manager.filter(pk=pk, **{field: sealed})
-        if untouched.update(**{field: fresh}):
+        if place.replace(sealed, fresh):
             count.resealed += 1
         else:
             count.missed += 1
     return count
 
 
-def _secrets() -> Iterator[tuple[type[models.Model], str, int, str]]:
-    """Yield (model, field, pk, text) of every stored secret, a batch a query."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one secret is kept: a field, or one value of a field that holds JSON."""
+
+    model: type[models.Model]
+    pk: int
+    field: str
+    key: str = ""
+
+    def replace(self, sealed: str, fresh: str) -> bool:
+        """Write the fresh text; False when somebody else changed it meanwhile."""
+        rows = self.model._default_manager.filter(pk=self.pk)
+        if not self.key:
+            return bool(rows.filter(**{self.field: sealed}).update(**{self.field: fresh}))
+        with transaction.atomic():
+            row = rows.select_for_update().first()
+            data = getattr(row, self.field, {})
+            if data.get(self.key) != sealed:
+                return False
+            rows.update(**{self.field: data | {self.key: fresh}})
+        return True
+
+
+def _secrets() -> Iterator[tuple[_Place, str]]:
+    """Yield where every stored secret is, and its text; a batch a query."""
     for model, field in sealed_fields():
-        rows = model._default_manager.exclude(**{field: ""}).order_by("pk")
-        last = 0
-        while batch := list(rows.filter(pk__gt=last).values_list("pk", field)[:BATCH]):
-            for pk, sealed in batch:
-                yield model, field, pk, sealed
-            last = batch[-1][0]
+        for pk, sealed in _batches(model._default_manager.exclude(**{field: ""}), field):
+            yield _Place(model, pk, field), sealed
+    for pk, data in _batches(Authenticator.objects.all(), "data"):
+        for key in FACTOR_SECRETS & data.keys():
+            yield _Place(Authenticator, pk, "data", key), data[key]
+
+
+def _batches(rows: "models.QuerySet[Any]", field: str) -> Iterator[tuple[int, Any]]:
+    last = 0
+    while batch := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", field)[:BATCH]):
+        yield from batch
+        last = batch[-1][0]
 
 
 def _fingerprints() -> list[str]:

@@ -61,6 +61,7 @@ urlpatterns = [
     path("households/<int:pk>/people/", members.people, name="people"),
     path("households/<int:pk>/people/<int:user>/role/", members.role, name="member_role"),
     path("households/<int:pk>/people/<int:user>/remove/", members.remove, name="member_remove"),
+    path("households/<int:pk>/people/<int:user>/reset/", members.reset, name="member_reset"),
     path(
         "households/<int:pk>/invitations/<int:invitation>/withdraw/",
         members.withdraw,

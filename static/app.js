@@ -79,6 +79,9 @@
   document.addEventListener("htmx:afterSettle", countChosen);
   countChosen();
 
+  // What works only with scripts is shown only with them.
+  if (window.PublicKeyCredential) for (const form of document.querySelectorAll("form.needs-script")) form.hidden = false;
+
   // "/" goes to the search, as on many lists.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.closest("input, textarea, select")) return;

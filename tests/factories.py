@@ -4,6 +4,10 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.test import Client
 from django.utils import timezone
 
 from devices.models import (
@@ -33,6 +37,20 @@ def make_user(
     if role and household is not None:
         Membership.objects.create(user=user, household=household, role=role)
     return user
+
+
+def sign_in(client: Client, user: User) -> Client:
+    """Sign this person in; staff with the second factor that they need."""
+    client.force_login(user)
+    if user.staff_role:
+        if not Authenticator.objects.filter(user=user).exists():
+            TOTP.activate(user, generate_totp_secret())
+            RecoveryCodes.activate(user)
+        session = client.session
+        session["account_authentication_methods"] = [{"method": "mfa", "at": 0}]
+        session["account_authentication_methods_user"] = str(user.pk)
+        session.save()
+    return client
 
 
 def make_household(name: str = "", **fields: Any) -> Household:

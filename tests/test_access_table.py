@@ -42,6 +42,7 @@ from tests.factories import (
     make_offer,
     make_user,
     person,
+    sign_in,
 )
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +68,12 @@ MANAGE = "200 403 403 403 404 404 404 404 404 302"
 MANAGE_DONE = "302 403 403 403 404 404 404 404 404 302"
 NO = "405"
 CLOSED = "404"
+# Who changes second factors shows the password once more first.
+REAUTH = "302"
+# Of all these only staff have one.
+HAS_FACTOR = "404 404 404 302 302 302 302 404 404 302"
+ASKED_FACTOR = "302 302 302 200 200 200 200 302 302 302"
+LOOK_ONLY = "405 405 405 405 405 405 405 405 405 302"
 ALREADY_IN = "302 302 302 302 302 302 302 302 302 200"
 
 
@@ -166,6 +173,7 @@ TABLE: dict[str, Row] = {
         body=lambda home: {"role": "viewer"},
     ),
     "member_remove": Row(MANAGE, MANAGE_DONE, args={"pk": "household", "user": "member"}),
+    "member_reset": Row(MANAGE, MANAGE, args={"pk": "household", "user": "member"}),
     "invitation_withdraw": Row(
         NO, MANAGE_DONE, args={"pk": "household", "invitation": "invitation"}
     ),
@@ -226,6 +234,21 @@ TABLE: dict[str, Row] = {
     "account_reset_password_done": Row("200"),
     "account_reset_password_from_key": Row("200", "200", args={"uidb36": "uid", "key": "key"}),
     "account_reset_password_from_key_done": Row("200"),
+    "mfa_index": Row(SEEN, LOOK_ONLY),
+    "mfa_authenticate": Row("302", "302"),  # only between password and second factor
+    "mfa_reauthenticate": Row(ASKED_FACTOR, ASKED_FACTOR),
+    "mfa_activate_totp": Row(REAUTH, REAUTH),
+    "mfa_deactivate_totp": Row(HAS_FACTOR, HAS_FACTOR),
+    "mfa_view_recovery_codes": Row(HAS_FACTOR, LOOK_ONLY),
+    "mfa_generate_recovery_codes": Row(REAUTH, REAUTH),
+    "mfa_download_recovery_codes": Row(HAS_FACTOR, HAS_FACTOR),
+    "mfa_list_webauthn": Row(SEEN, LOOK_ONLY),
+    "mfa_add_webauthn": Row(REAUTH, REAUTH),
+    "mfa_reauthenticate_webauthn": Row("302", "302"),
+    "mfa_remove_webauthn": Row(REAUTH, REAUTH, args={"pk": "passkey"}),
+    "mfa_edit_webauthn": Row(REAUTH, REAUTH, args={"pk": "passkey"}),
+    "mfa_login_webauthn": Row("302", "302"),
+    "usersessions_list": Row(SEEN, "302"),
     "account_signup": Row(CLOSED, CLOSED),
     "account_email": Row(CLOSED, CLOSED),
     "account_email_verification_sent": Row(CLOSED, CLOSED),
@@ -286,6 +309,15 @@ class Home:
             by=self.people["owner"],
             actor=person(self.people["owner"]),
         )
+        self.batch = batches.request(
+            user=self.people["owner"],
+            household=self.household,
+            chosen=[(self.hub, bind(self.hub, self.offer))],
+            at_once=1,
+            stops_on_failure=True,
+            actor=Actor.worker(),
+        )
+        self.passkey = self.people["owner"]
         self.own = self.household.pk
         self.api_token, _ = ApiToken.make(
             self.people["owner"], self.household, name=f"Shelf {CANARY}", scope=Scope.INSTALL
@@ -311,7 +343,7 @@ def signed_in(user: User | None) -> dict[str, str]:
     """Return the cookies of this person's browser."""
     client = Client()
     if user is not None:
-        client.force_login(user)
+        sign_in(client, user)
     return {name: morsel.value for name, morsel in client.cookies.items()}
 
 

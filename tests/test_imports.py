@@ -80,6 +80,7 @@ BESIDE = {
     "follow": {"installs", "push", "sync", "verdict"},
     "tasks": {"loop"},
     "watchdog": {"loop"},
+    "adapter": {"middleware"},
     "signals": {"middleware", "tasks"},
     "views": {"context", "templatetags"},
     "homeassistant": {"templatetags", "views"},

@@ -29,6 +29,7 @@ from tests.factories import (
     make_node,
     make_offer,
     make_user,
+    sign_in,
 )
 
 pytestmark = pytest.mark.django_db
@@ -72,9 +73,7 @@ def home() -> Home:
 @pytest.fixture
 def enter() -> Callable[[User], Client]:
     def enter(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
+        return sign_in(Client(), user)
 
     return enter
 

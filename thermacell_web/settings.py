@@ -66,6 +66,8 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "csp",
     "django_htmx",
     "django_q",
@@ -86,6 +88,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "devices.middleware.RequestContext",
+    "devices.middleware.SessionLimits",
 ]
 
 ROOT_URLCONF = "thermacell_web.urls"
@@ -176,11 +179,37 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+# Every other session ends: its hash no longer fits the new password.
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
-# Beside the library's own limits: invitations made, and one-time links looked at or used.
-ACCOUNT_RATE_LIMITS = {"invite": "30/h/user,60/h/ip", "link": "60/m/ip"}
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+# For each address (ip), each account (key: what was typed as such) and each person (user). Links
+# are one-time links looked at or used.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reset_password": "20/m/ip,5/m/key",
+    "reset_password_from_key": "20/m/ip",
+    "change_password": "5/m/user",
+    "reauthenticate": "10/m/user",
+    "invite": "30/h/user,60/h/ip",
+    "link": "60/m/ip",
+}
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+PASSWORD_RESET_TIMEOUT = int(timedelta(hours=24).total_seconds())
 
-SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+MFA_ADAPTER = "devices.adapter.SealedFactors"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Addresses are bound by the invitation; there is no page to verify them again.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "Thermacell Web"
+
+# A session ends when nobody used it for so long, and in any case after so many days. That of staff
+# ends sooner: see STAFF_IDLE.
+SESSION_IDLE = timedelta(hours=read_number("SESSION_IDLE_HOURS", 72, 1, 24 * 90))
+SESSION_LONGEST = timedelta(days=read_number("SESSION_DAYS", 30, 1, 365))
+STAFF_IDLE, STAFF_LONGEST = timedelta(minutes=30), timedelta(hours=12)
+SESSION_COOKIE_AGE = int(SESSION_LONGEST.total_seconds())
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
@@ -194,6 +223,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 BEHIND_PROXY = read_bool("BEHIND_PROXY")
+# How many proxies of ours add to X-Forwarded-For: what stands before theirs is hearsay.
+PROXY_COUNT = read_number("PROXY_COUNT", 1, 1, 10)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {

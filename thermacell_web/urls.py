@@ -24,5 +24,7 @@ closed_pages = [
 urlpatterns = [
     path("account/", include(closed_pages)),
     path("account/", include("allauth.account.urls")),
+    path("account/factors/", include("allauth.mfa.urls")),
+    path("account/sessions/", include("allauth.usersessions.urls")),
     path("", include("devices.urls")),
 ]

@@ -22,6 +22,16 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
+class Staff:
+    """A sample sign-in of somebody who runs the server; it asks for a second factor."""
+
+    email: str
+    name: str
+    role: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """A sample household and its sign-in to the simulated cloud."""
 
@@ -40,8 +50,11 @@ RESIDENTS = (
     Resident("viewer@example.com", "Vera Garden", "viewer", "Garden house"),
     Resident("cabin@example.com", "Casper Lake", "owner", "Lake cabin"),
 )
-SUPPORT_EMAIL = "support@example.com"
-SUPPORT_NAME = "Sam Support"
+STAFF = (
+    Staff("support@example.com", "Sam Support", "support", "support, sees every household"),
+    Staff("auditor@example.com", "Ada Auditor", "auditor", "auditor, reads the trail only"),
+    Staff("admin@example.com", "Alan Admin", "administrator", "administrator of the server"),
+)
 
 
 def environment(

@@ -11,7 +11,11 @@ from typing import cast
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
@@ -34,6 +38,7 @@ from devices.models import (
     audit,
 )
 from devices.policies import Right, accounts_for, households_for, jobs_for, may, nodes_for, role_in
+from devices.views.typed import keep, page_of
 
 View = Callable[..., HttpResponseBase]
 
@@ -48,6 +53,8 @@ def signed_in(view: View) -> View:
     def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _to_login(request)
+        if (missing := _missing_factor(request)) is not None:
+            return missing
         with timezone.override(_home_zone(request)):
             return view(request, *args, **values)
 
@@ -200,8 +207,29 @@ def _home_zone(request: HttpRequest) -> tzinfo:
 
 def _to_login(request: HttpRequest) -> HttpResponse:
     htmx = getattr(request, "htmx", None)
-    wanted = request.get_full_path() if request.method == "GET" else ""
     if htmx:
         wanted = htmx.current_url_abs_path or ""
-    login = resolve_url(settings.LOGIN_URL) + (f"?{urlencode({'next': wanted})}" if wanted else "")
-    return HttpResponseClientRedirect(login) if htmx else HttpResponseRedirect(login)
+    else:
+        wanted = keep(request) if request.method == "POST" else request.get_full_path()
+    return _elsewhere(request, settings.LOGIN_URL, wanted)
+
+
+def _missing_factor(request: HttpRequest) -> HttpResponse | None:
+    """Return the way to the second factor for staff whose session has shown none, else None."""
+    user = person(request)
+    used = (one.get("method") for one in get_authentication_records(request, user))
+    if not user.staff_role or "mfa" in used:
+        return None
+    wanted = page_of(request) if request.method == "POST" else request.get_full_path()
+    if is_mfa_enabled(user, [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]):
+        return _elsewhere(request, "mfa_reauthenticate", wanted)
+    messages.warning(request, "Staff sign in with a second factor too. Set one up to go on.")
+    return _elsewhere(request, "mfa_index", "")
+
+
+def _elsewhere(request: HttpRequest, page: str, wanted: str) -> HttpResponse:
+    address = resolve_url(page) + (f"?{urlencode({'next': wanted})}" if wanted else "")
+    if getattr(request, "htmx", None):
+        whole: HttpResponse = HttpResponseClientRedirect(address)
+        return whole
+    return HttpResponseRedirect(address)

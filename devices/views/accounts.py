@@ -15,6 +15,7 @@ from devices.policies import Right, accounts_for, households_for
 from devices.sync import link_account, trouble_code, unlink_account
 from devices.unattended import forget_password
 from devices.views.access import account_for, actor_in, households_of, person, signed_in
+from devices.views.typed import typed
 
 
 @require_safe
@@ -43,7 +44,7 @@ def account_link(request: HttpRequest) -> HttpResponse:
     households = households_of(person(request), Right.MANAGE)
     if not households:
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
-    form = LinkForm(request.POST or None, households=households)
+    form = LinkForm(request.POST or None, households=households, initial=typed(request))
     if request.method == "POST" and form.is_valid():
         household = form.household()
         try:

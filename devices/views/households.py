@@ -20,6 +20,7 @@ from devices.views.access import (
     signed_in,
     way_back,
 )
+from devices.views.typed import typed
 
 LISTED = 200
 
@@ -55,7 +56,7 @@ def new(request: HttpRequest) -> HttpResponse:
     user = person(request)
     if not households_for(user, Right.PEOPLE):
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
-    form = HouseholdForm(request.POST if request.method == "POST" else None)
+    form = HouseholdForm(request.POST if request.method == "POST" else None, initial=typed(request))
     if form.is_valid():
         household = people.create_household(
             name=form.cleaned_data["name"],
@@ -77,7 +78,7 @@ NO_RIGHT = "Households are made by owners of one, and by whoever runs this serve
 def settings(request: HttpRequest, pk: int) -> HttpResponse:
     """The household's name and time zone."""
     household = household_for(request, pk, Right.PEOPLE)
-    now = {"name": household.name, "time_zone": household.time_zone}
+    now = {"name": household.name, "time_zone": household.time_zone} | typed(request)
     form = HouseholdForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_valid():
         people.change_settings(household, actor=actor_in(request, household), **form.cleaned_data)
@@ -115,7 +116,9 @@ def hand_over(request: HttpRequest, pk: int) -> HttpResponse:
         for one in household.memberships.select_related("user").order_by("user__email")
         if one.user_id != user.pk and one.user.is_active
     ]
-    form = HandOverForm(request.POST if request.method == "POST" else None, others=others)
+    form = HandOverForm(
+        request.POST if request.method == "POST" else None, others=others, initial=typed(request)
+    )
     if form.is_valid():
         told = form.cleaned_data
         try:

@@ -13,7 +13,7 @@ from devices import people as verbs
 from devices.forms import InviteForm, RoleForm
 from devices.mail import send
 from devices.models import Household, Invitation, Role
-from devices.policies import Right, may
+from devices.policies import Right, may, why_not_reset
 from devices.views.access import (
     actor_in,
     household_for,
@@ -23,6 +23,7 @@ from devices.views.access import (
     signed_in,
 )
 from devices.views.limits import limited
+from devices.views.typed import typed
 
 
 @never_cache
@@ -33,7 +34,7 @@ def people(request: HttpRequest, pk: int) -> HttpResponse:
     household = household_for(request, pk)
     if request.method == "POST":
         return _invite(request, household)
-    return _page(request, household, InviteForm())
+    return _page(request, household, InviteForm(initial=typed(request)))
 
 
 def _page(request: HttpRequest, household: Household, form: InviteForm) -> HttpResponse:
@@ -116,6 +117,29 @@ def remove(request: HttpRequest, pk: int, user: int) -> HttpResponse:
         return redirect("people", household.pk)
     values = {"household": household, "membership": membership}
     return render(request, "devices/member_remove.html", values)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+@limited("invite")
+def reset(request: HttpRequest, pk: int, user: int) -> HttpResponse:
+    """Let somebody who forgot the password set a new one: a link for an owner to pass on."""
+    membership = member_for(request, pk, user, Right.PEOPLE)
+    household = membership.household
+    values = {
+        "membership": membership,
+        "household": household,
+        "reasons": why_not_reset(household, membership.user),
+        "link": "",
+    }
+    if request.method == "POST" and not values["reasons"]:
+        actor = actor_in(request, household)
+        path = verbs.reset_link(
+            membership.user, actor=actor, household=household, why=f"role {actor.role}"
+        )
+        values["link"] = settings.PUBLIC_URL + path
+    return render(request, "devices/member_reset.html", values)
 
 
 @require_POST

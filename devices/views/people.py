@@ -14,6 +14,7 @@ from devices.middleware import origin
 from devices.models import Actor, Role, User, audit
 from devices.people import create_household
 from devices.views.access import person, signed_in
+from devices.views.typed import typed
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
@@ -53,7 +54,8 @@ def _found(request: HttpRequest, form: WelcomeForm) -> User:
 def profile(request: HttpRequest) -> HttpResponse:
     """The person's name, households and ways to change the password or leave."""
     user = person(request)
-    form = NameForm(request.POST if request.method == "POST" else None, initial={"name": user.name})
+    now = {"name": user.name} | typed(request)
+    form = NameForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_valid():
         user.name = form.cleaned_data["name"]
         user.save(update_fields=["name"])

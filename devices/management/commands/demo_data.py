@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
@@ -21,7 +25,6 @@ from devices.models import (
     Membership,
     OtaJob,
     Role,
-    StaffRole,
     User,
 )
 from devices.sync import link_account
@@ -48,7 +51,8 @@ class Command(BaseCommand):
                     household=households[person.household],
                     defaults={"role": person.role},
                 )
-            _user(demo.SUPPORT_EMAIL, demo.SUPPORT_NAME, StaffRole.SUPPORT)
+            for one in demo.STAFF:
+                _second_factor(_user(one.email, one.name, one.role))
             follow_cloud(address)
             if settings.MQTT_URL:
                 show_to_home_assistant(households)
@@ -96,6 +100,22 @@ def _user(email: str, name: str, staff_role: str = "") -> User:
     if user is None:
         user = User.objects.create_user(email, demo.PASSWORD, name=name, staff_role=staff_role)
     return user
+
+
+def _second_factor(user: User) -> None:
+    """Give a sample member of staff an app's secret, and at every start fresh recovery codes."""
+    if not is_mfa_enabled(user, [Authenticator.Type.TOTP]):
+        TOTP.activate(user, generate_totp_secret())
+    Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
+    RecoveryCodes.activate(user)
+
+
+def staff_codes(email: str) -> list[str]:
+    """Return recovery codes with which this sample member of staff can sign in, once each."""
+    codes = Authenticator.objects.filter(
+        user__email=email, type=Authenticator.Type.RECOVERY_CODES
+    ).first()
+    return RecoveryCodes(codes).get_unused_codes()[:3] if codes is not None else []
 
 
 def follow_cloud(address: str) -> None:

@@ -22,6 +22,7 @@ from devices.launch import CannotStart, demo, prepare, programs
 from devices.launch.leftovers import Lock, sweep
 from devices.launch.ports import read_port, require_free
 from devices.launch.supervisor import Program, ProgramState, Supervisor
+from devices.management.commands.demo_data import staff_codes
 from devices.models import Beat, User
 from devices.models.beat import LOOPS
 
@@ -283,7 +284,7 @@ def _worker_answers(since: datetime) -> bool:
 
 
 def _sign_ins() -> list[str]:
-    width = max(len(email) for email in (demo.SUPPORT_EMAIL, *(p.email for p in demo.RESIDENTS)))
+    width = max(len(person.email) for person in (*demo.RESIDENTS, *demo.STAFF))
     people = [
         f"    {person.email:<{width}}   {person.role} of {person.household}"
         for person in demo.RESIDENTS
@@ -292,9 +293,15 @@ def _sign_ins() -> list[str]:
         "A demo: the cloud and its hubs are simulated, nothing real is touched. Sign in as",
         "",
         *people,
-        f"    {demo.SUPPORT_EMAIL:<{width}}   support, sees every household",
         "",
         f"    password of all of them: {demo.PASSWORD}",
+        "",
+        "Staff need a second factor too; each of these codes lets in once:",
+        "",
+        *(
+            f"    {one.email:<{width}}   {one.words}: {', '.join(staff_codes(one.email))}"
+            for one in demo.STAFF
+        ),
         "",
     ]
 

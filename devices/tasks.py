@@ -16,12 +16,12 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import Schedule
 
-from devices import batches, unattended
+from devices import batches, images, unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle
 from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
-from devices.models import Beat, CloudAccount, Node, OtaJob, StaleJob, State
+from devices.models import Beat, CloudAccount, ImageFetch, Node, OtaJob, StaleJob, State
 from devices.push import (
     PushTooLate,
     expire,
@@ -44,6 +44,7 @@ TRAIL = "devices.tasks.trail_upkeep"
 SCHEDULES = {"installs": (INSTALLS, 1), "chores": (CHORES, 1), "trail": (TRAIL, 10)}
 TRAIL_LEASE = timedelta(minutes=3)
 DUE_AT_ONCE = 64
+FILES_AT_ONCE = 2
 HUBS_PER_PAGE = 100
 LIST_AGAIN = timedelta(minutes=5)
 PUT_OFF = timedelta(minutes=1)
@@ -100,6 +101,7 @@ def chores_are_idle(now: datetime) -> bool:
         CloudAccount.objects.due_for_sync(soon).exists()
         or CloudAccount.objects.due_for_sign_in(soon).exists()
         or Node.objects.due_for_check(soon).exists()
+        or ImageFetch.objects.due(soon).exists()
     )
 
 
@@ -243,6 +245,9 @@ def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
     for account in CloudAccount.objects.due_for_sign_in(now)[:DUE_AT_ONCE]:
         if ("account", account.pk) not in busy:
             yield _signing_in(account)
+    for wish in ImageFetch.objects.due(now)[:FILES_AT_ONCE]:
+        if ("file", wish.pk) not in busy:
+            yield _fetching(wish)
     due = Node.objects.due_for_check(now).in_turn(THREADS_PER_ACCOUNT)
     due = due.select_related("account__household")
     for node in due[:DUE_AT_ONCE]:
@@ -276,6 +281,17 @@ def _signing_in(account: CloudAccount) -> Talk:
         write=partial(unattended.signed_in, account),
         failed=partial(unattended.not_signed_in, account),
         later=partial(unattended.put_off, account),
+    )
+
+
+def _fetching(wish: ImageFetch) -> Talk:
+    return Talk(
+        key=("file", wish.pk),
+        account=wish.node.account,
+        say=partial(images.fetch, wish=wish),
+        write=partial(images.arrived, wish),
+        failed=partial(images.not_arrived, wish),
+        later=partial(images.put_off, wish),
     )
 
 

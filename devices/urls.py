@@ -6,6 +6,7 @@ from devices.api import views as api
 from devices.views import (
     accounts,
     batches,
+    files,
     health,
     homeassistant,
     households,
@@ -29,6 +30,8 @@ urlpatterns = [
     path("hubs/<int:pk>/", hub.hub, name="hub"),
     path("hubs/<int:pk>/live/", hub.hub_live, name="hub_live"),
     path("hubs/<int:pk>/check/", hubs.hub_check, name="hub_check"),
+    path("hubs/<int:pk>/file/", files.file_ask, name="hub_file_ask"),
+    path("hubs/<int:pk>/files/<int:fetch>/", files.file_take, name="hub_file"),
     path("hubs/<int:pk>/install/", installs.confirm, name="hub_install"),
     path("installs/<int:pk>/", installs.install, name="install"),
     path("installs/<int:pk>/live/", installs.install_live, name="install_live"),

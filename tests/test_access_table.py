@@ -22,6 +22,8 @@ from devices.confirm import bind, sign
 from devices.models import (
     Actor,
     ApiToken,
+    Image,
+    ImageFetch,
     Node,
     Offer,
     Role,
@@ -95,6 +97,9 @@ TABLE: dict[str, Row] = {
     "hubs_check": Row(NO, "302"),
     "hub": Row(LOOK, args={"pk": "hub"}),
     "hub_live": Row(LOOK, args={"pk": "hub"}),
+    "hub_file_ask": Row(NO, CHECK, args={"pk": "hub"}),
+    # what was fetched once and is no longer in the archive
+    "hub_file": Row(LOOK.replace("200", "410"), args={"pk": "hub", "fetch": "file"}),
     "hub_check": Row(NO, CHECK, args={"pk": "hub"}),
     "hub_install": Row(
         INSTALL,
@@ -271,6 +276,14 @@ class Home:
         self.account = make_account(self.household, email=f"{CANARY}.cloud@example.com")
         self.hub = make_node(self.account, name=f"Porch {CANARY}", serial=f"N{CANARY}")
         self.offer = make_offer(self.hub, description=f"For {CANARY}")
+        gone = Image.objects.create(sha256=CANARY, md5="", size_bytes=1, dropped_at=timezone.now())
+        self.file = ImageFetch.objects.create(
+            node=self.hub,
+            offer=self.offer,
+            asked_by_name=f"{CANARY}@x.example",
+            state="verified",
+            image=gone,
+        )
         busy = make_node(self.account, name=f"Pit {CANARY}")
         self.job = make_job(busy, state=State.REQUESTED, requested_by_name=f"{CANARY}@x.example")
         self.elsewhere = make_household("Elsewhere")

@@ -164,6 +164,20 @@ class World:
         self.wait_for("SELECT count(*) FROM devices_node WHERE checked_at IS NOT NULL", 2)
         self.remember_tokens("first")
 
+        for number, end in enumerate(("verified", "failed")):  # the second link leads nowhere
+            (pk,) = self.rows(f"SELECT id FROM devices_node ORDER BY id LIMIT 1 OFFSET {number}")[0]
+            browser.post(f"/hubs/{pk}/file/", page=f"/hubs/{pk}/")
+            path = f"FROM devices_imagefetch WHERE node_id = {pk}"
+            until = monotonic() + LIMIT_S
+            while (state := self.rows(f"SELECT state {path}")[0][0]) == "waiting":
+                self.rows("UPDATE devices_imagefetch SET next_try_at = '2020-01-01 00:00:00+00'")
+                browser.post("/hubs/check/", page="/")  # wakes the worker
+                assert monotonic() < until, "the file is not fetched"
+                sleep(0.5)
+            assert state == end
+            if state == "verified":
+                (fetch,) = self.rows(f"SELECT id {path}")[0]
+                assert browser.get(f"/hubs/{pk}/files/{fetch}/").ok
         for number, kind in enumerate(("verified", "rejected")):
             (pk,) = self.rows(f"SELECT id FROM devices_node ORDER BY id LIMIT 1 OFFSET {number}")[0]
             (node_id,) = self.rows(f"SELECT node_id FROM devices_node WHERE id = {pk}")[0]
@@ -287,8 +301,9 @@ def world(
         users = [f"{CLOUD_EMAIL}:{CLOUD_PASSWORD}"]
         with SimCloud(hubs=2, users=users, speed=PACE, offers=1) as cloud:
             for hub in range(2):
+                told: dict[str, Any] = {"fw_version": "5.4.7", "image_access": True}
                 link = f"https://files.example/liv.bin?X-Amz-Signature={SIGNATURE}"
-                cloud.swap_offer(hub, fw_version="5.4.7", url=link, file_md5="0" * 32)
+                cloud.swap_offer(hub, **told, **({"url": link} if hub else {}))
                 cloud.set_online(hub, True)
             world = World(folder, cloud, **variables)
             with world.product:

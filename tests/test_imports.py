@@ -40,6 +40,7 @@ LAYERS: dict[str, int] = {
     "verdict": 3,
     "rotation": 3,
     "unattended": 3,
+    "images": 3,
     "upkeep": 3,
     "review": 3,
     "exports": 3,
@@ -76,6 +77,7 @@ BESIDE = {
     "batches": {"installs"},
     "push": {"sync"},
     "unattended": {"sync"},
+    "images": {"sync"},
     "verdict": set(),
     "follow": {"installs", "push", "sync", "verdict"},
     "tasks": {"loop"},
@@ -104,6 +106,7 @@ BOUND = {
     "ota": {"audit", "household", "node"},
     "report": {"ota"},
     "token": {"household"},
+    "image": {"account", "node"},
     "version": {"audit", "node", "ota"},
 }
 
@@ -176,4 +179,4 @@ def test_pages_do_not_build_clients() -> None:
         for path in modules()
         if "devices.cloud.client" in imported(path) and area(path) != "cloud"
     }
-    assert makers <= {"loop", "sync", "push", "follow", "unattended"}
+    assert makers <= {"loop", "sync", "push", "follow", "unattended", "images"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import socket
@@ -482,8 +483,12 @@ def test_first_hubs_show_the_shapes_an_offer_comes_in(cloud: SimCloud, me: Api) 
     assert len(nice["description"]) > 80
     assert "url" not in nice
     assert "file_md5" not in nice
-    assert with_url["url"].startswith("https://")
-    int(with_url["file_md5"], 16)
+    assert with_url["url"].startswith(f"{cloud.url}/firmware/image?")
+    image = requests.get(with_url["url"], timeout=30).content
+    assert len(image) == with_url["file_size"]
+    assert hashlib.md5(image, usedforsecurity=False).hexdigest() == with_url["file_md5"]
+    for spoiled in (with_url["url"] + "0", with_url["url"].replace("version=5", "version=6")):
+        assert requests.get(spoiled, timeout=30).status_code == 403
     assert odd["ota_job_id"] == "OTA_JOB_12345"
     assert odd["file_md5"] == "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"
 

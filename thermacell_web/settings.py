@@ -298,6 +298,9 @@ LOOPBACK_CLOUDS = "loopback" in _clouds
 ALLOWED_CLOUDS = tuple(
     dict.fromkeys([DEFAULT_CLOUD_URL, *(cloud for cloud in _clouds if cloud != "loopback")])
 )
+# A firmware file may be this large, and all that are kept together this much.
+FIRMWARE_FILE_BYTES = read_number("FIRMWARE_FILE_MB", 16, 1, 1024) * 1_000_000
+FIRMWARE_ARCHIVE_BYTES = read_number("FIRMWARE_ARCHIVE_MB", 500, 1, 1_000_000) * 1_000_000
 SUPPORT_SEES_ALL_HOUSEHOLDS = read_bool("SUPPORT_SEES_ALL_HOUSEHOLDS")
 # 1 is real time. A rehearsal against a simulated cloud that runs faster shortens the engine's
 # waiting times by the same factor.

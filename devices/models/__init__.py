@@ -18,6 +18,7 @@ from devices.models.homeassistant import (
     MayInstall,
 )
 from devices.models.household import Household, Membership, Role, StaffRole, User
+from devices.models.image import FetchState, Image, ImageFetch
 from devices.models.invitation import Invitation
 from devices.models.node import (
     CHECK_EVERY,
@@ -61,10 +62,13 @@ __all__ = [
     "BatchState",
     "Beat",
     "CloudAccount",
+    "FetchState",
     "HomeAssistantHub",
     "HomeAssistantLink",
     "Household",
     "IllegalTransition",
+    "Image",
+    "ImageFetch",
     "Invitation",
     "ItemState",
     "LineState",

@@ -13,7 +13,8 @@ what is wrong. All of it is on the same port as the cloud, and none of it is cou
     POST   /control/hubs/{hub}/offer       publish: {"fw_version": "5.4.7", "description": "...",
                                            "file_size": 1, "job_id": "...", "url": "...",
                                            "file_md5": "...", "priority": 5, "metadata": {},
-                                           "image_access": true}; everything has a default
+                                           "image_access": true}; everything has a default,
+                                           image_access gives a link that works and the true MD5
     PUT    /control/hubs/{hub}/offer       the same, withdrawing what is offered now first
     DELETE /control/hubs/{hub}/offer       withdraw
     POST   /control/hubs/{hub}/share       {"email": "b@example.com"}; that account must exist

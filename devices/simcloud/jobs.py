@@ -7,7 +7,6 @@ again; that last point is inferred from the API's rules for a whole job. Unverif
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +36,8 @@ class Job:
     priority: int = 5
     metadata: dict[str, Any] = field(default_factory=dict)
     withdrawn: bool = False
+    # Lets users fetch the image; its link is made anew for each check.
+    image_access: bool = False
 
     def as_offer(self) -> dict[str, Any]:
         """The fields of the update check's answer; the optional ones only when set."""
@@ -53,17 +54,6 @@ class Job:
             "metadata": self.metadata,
         }
         return offer | {key: value for key, value in optional.items() if value}
-
-
-def with_image_access(job: Job) -> Job:
-    """The same job with the URL and MD5 that only jobs granting image access reveal."""
-    name = f"liv-hub-{job.fw_version}.bin"
-    job.url = (
-        f"https://rainmaker-ota-sim.s3.amazonaws.com/{name}"
-        "?X-Amz-Expires=86400&X-Amz-Signature=0f1e2d3c4b5a"
-    )
-    job.file_md5 = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
-    return job
 
 
 def default_job(who: Identity, share: float, at: float) -> Job | None:
@@ -89,9 +79,9 @@ def default_job(who: Identity, share: float, at: float) -> Job | None:
     if who.index == 0:
         job.description = NICE_DESCRIPTION
     elif who.index == 1:
-        with_image_access(job)
+        job.image_access = True
     elif who.index == 2:
         job.job_id, job.file_size = "OTA_JOB_12345", 245_760
         job.description = "New firmware version with bug fixes"
-        with_image_access(job).file_md5 = "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"
+        job.image_access, job.file_md5 = True, "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"
     return job

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from devices.simcloud import images
 from devices.simcloud.app import OTA_UPDATE, Call, Routes
 from devices.simcloud.firmware import VERIFIED
 from devices.simcloud.hub import Report
@@ -20,6 +21,7 @@ _PERCENT = re.compile(r"Downloaded (\d+)% Firmware Image")
 
 
 def add(routes: Routes) -> None:
+    images.add(routes)
     routes.add("GET", OTA_UPDATE)(check)
     routes.add("POST", OTA_UPDATE)(push)
     routes.add("GET", "/v1/user/nodes/ota_status")(status)
@@ -35,7 +37,11 @@ def check(call: Call) -> dict[str, Any]:
             "ota_available": False,
             "description": "Device is running latest firmware",
         }
-    return {"status": "success", "ota_available": True, **job.as_offer()}
+    offer = job.as_offer()
+    if job.image_access:
+        offer.setdefault("url", images.link(call, job))
+        offer.setdefault("file_md5", images.md5_of(job.fw_version, job.file_size))
+    return {"status": "success", "ota_available": True, **offer}
 
 
 def push(call: Call) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from devices.simcloud.counters import Counters
 from devices.simcloud.faults import Faults
 from devices.simcloud.firmware import Plan
 from devices.simcloud.hub import Hub, Push
-from devices.simcloud.jobs import Job, default_job, with_image_access
+from devices.simcloud.jobs import Job, default_job
 from devices.simcloud.scenarios import Scenario
 from devices.simcloud.wire import Refusal, Unauthorized
 
@@ -194,13 +194,10 @@ class World:
         field."""
         now = self.clock.now()
         fields = dict(offer)
-        image_access = fields.pop("image_access", False)
         version = str(fields.pop("fw_version", "5.4.7"))
         salt = f"{len(hub.jobs)}/{now}"
         fields.setdefault("job_id", names.short_id("job", hub.node_id, version, salt))
         job = Job(fw_version=version, published_at=now, **fields)
-        if image_access:
-            with_image_access(job)
         hub.jobs = [old for old in hub.jobs if old.job_id != job.job_id] + [job]
         self.touched_hubs.add(hub.node_id)
         return job

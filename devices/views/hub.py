@@ -17,6 +17,7 @@ from devices.views.standing import of_job
 
 VERSIONS = 8
 HAPPENINGS = 100
+FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def hub_live(request: HttpRequest, pk: int) -> HttpResponse:
 def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
     user, household, offer = person(request), node.account.household, node.offer
     job = node.latest_job
+    files = list(node.fetches.select_related("image").order_by("-asked_at")[:FILES])
     is_new = offer is not None and offer.fw_version != node.fw_version
     return {
         "node": node,
@@ -63,6 +65,8 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "typical": typical(node.model, offer.fw_version) if offer is not None else None,
         "may_check": may(user, Right.CHECK, household),
         "may_install": may(user, Right.INSTALL, household),
+        "files": files,
+        "is_fetching": any(fetch.is_waiting for fetch in files),
         "happenings": _happenings(node),
         "versions": list(node.version_changes.order_by("-at")[:VERSIONS])[::-1],
     }

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from devices import images
 from devices.models import FetchState, ImageFetch
@@ -28,7 +28,7 @@ def file_ask(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("hub", pk=node.pk)
 
 
-@require_GET
+@require_safe
 @signed_in
 def file_take(request: HttpRequest, pk: int, fetch: int) -> HttpResponse:
     """Send the file, looked through once more, as an attachment."""
@@ -39,7 +39,8 @@ def file_take(request: HttpRequest, pk: int, fetch: int) -> HttpResponse:
     if not wish.may_be_saved or not images.is_whole(wish.image):
         return render(request, "devices/file_gone.html", {"node": node, "fetch": wish}, status=410)
     wish.node = node
-    images.taken(wish, actor=actor_in(request, node.account.household))
+    if request.method == "GET":
+        images.taken(wish, actor=actor_in(request, node.account.household))
     answer = FileResponse(
         images.path_of(wish.image).open("rb"),
         as_attachment=True,

@@ -23,9 +23,11 @@ def web(bind: str, port: int) -> Program:
         *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
         *("--graceful-timeout", "3", "--keep-alive", "15", "--max-requests", "20000"),
         *("--max-requests-jitter", "2000", "--no-control-socket", "--log-level", "warning"),
+        # whom to believe about https and addresses is decided in the settings alone
+        *("--forwarded-allow-ips", ""),
     ]
-    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - a slow disk would look like a dead worker
-        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108
+    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - a slow disk would look like a dead worker  # nosec B108
+        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108  # nosec B108
     return Program(WEB, command, rank=300, stop_wait_s=4)
 
 

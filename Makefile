@@ -60,10 +60,12 @@ run: $(RUNTIME) ## Start for real hubs; PORT= chooses the port, .env.example lis
 
 test: lint check pytest ## Run every check and every test, in real browsers and processes too
 
-lint: $(DEV) ## Check style, format and types
+lint: $(DEV) ## Check style, format, types, dangerous calls and pins; needs no network
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(APART) $(BIN)/python -m mypy .
+	@$(BIN)/python -m bandit -q -c pyproject.toml --severity-level medium -r devices thermacell_web static manage.py
+	@$(BIN)/python -m tests.pins
 
 check: $(DEV) ## Check migrations and the production settings
 	@$(APART) $(BIN)/python -W error manage.py makemigrations --check --dry-run

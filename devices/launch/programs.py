@@ -26,8 +26,8 @@ def web(bind: str, port: int) -> Program:
         # whom to believe about https and addresses is decided in the settings alone
         *("--forwarded-allow-ips", ""),
     ]
-    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - a slow disk would look like a dead worker  # nosec B108
-        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108  # nosec B108
+    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - a slow disk would look like a dead worker
+        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108
     return Program(WEB, command, rank=300, stop_wait_s=4)
 
 

@@ -133,7 +133,7 @@ def _learned(limits: Timings, job: OtaJob) -> Timings:
 
 def _take_in(job: OtaJob, changes: dict[str, Any], now: datetime) -> None:
     quiet = {"asked_at", "answered_at", "next_poll_at", "quiet_s", "watched_s", "version_seen_at"}
-    quiet |= {"online_seen_at"}
+    quiet |= {"online_seen_at", "settled_s", "failing_s", "proving_s", "unanswered_s"}
     if all(getattr(job, name) == value for name, value in changes.items() if name not in quiet):
         # nothing a page shows: written without a new revision
         guarded = OtaJob.objects.filter(pk=job.pk, state=job.state)
@@ -157,22 +157,39 @@ def _learn(job: OtaJob, news: Heard, now: datetime, limits: Timings) -> dict[str
     if not isinstance(news.connectivity, CloudError):
         changes |= _learn_online(job, news.connectivity, now)
     if isinstance(news.status, CloudError):
+        changes["unanswered_s"] = job.unanswered_s + time_unanswered_s(job, now, limits)
         return changes
-    changes["answered_at"] = now
+    changes |= {"answered_at": now, "unanswered_s": 0.0}
     is_news = news.status is not None and _learn_status(job, news.status, now, changes)
-    if job.state == State.PUSHING and not is_news and _says_unsent(job, news.status, now, limits):
-        changes["unsent_answers"] = job.unsent_answers + 1
-    # only time in which the cloud was really asked counts: a machine that slept, or a cloud that
-    # was down, says nothing about the hub
-    asked_s = 0.0
-    if job.answered_at is not None:
-        gap_s = (now - job.answered_at).total_seconds()
-        asked_s = max(0.0, min(gap_s, limits.poll_s * 3))
+    if job.state == State.PUSHING:
+        settled_s = job.settled_s + _gap_s(job.answered_at or job.claimed_at, now, limits.push_by_s)
+        changes["settled_s"] = settled_s
+        if not is_news and settled_s >= limits.settle_s and _says_unsent(job, news.status):
+            changes["unsent_answers"] = job.unsent_answers + 1
+    # only time in which the cloud was really asked counts: a machine that slept, a clock that was
+    # set, or a cloud that was down, says nothing about the hub
+    asked_s = _gap_s(job.answered_at, now, limits.poll_s * 3)
     changes["watched_s"] = job.watched_s + asked_s
+    changes["failing_s"] = job.failing_s + asked_s if job.first_failed_at else 0.0
+    is_claimed = job.success_at is not None or job.version_agreed_at is not None
+    changes["proving_s"] = job.proving_s + asked_s if is_claimed else 0.0
     changes["quiet_s"] = 0.0 if is_news else job.quiet_s + asked_s
     if is_news:
         changes["last_news_at"] = now
     return changes
+
+
+def _gap_s(since: datetime | None, now: datetime, longest_s: float) -> float:
+    """Return the seconds since then, no more than so many: a longer gap was not spent asking."""
+    if since is None:
+        return 0.0
+    return max(0.0, min((now - since).total_seconds(), longest_s))
+
+
+def time_unanswered_s(job: OtaJob, now: datetime, limits: Timings) -> float:
+    """Return the seconds to be counted as without an answer since the cloud was last looked to."""
+    late_s = _gap_s(job.next_poll_at, now, limits.poll_s * 2)
+    return limits.poll_s + late_s
 
 
 def _learn_online(job: OtaJob, heard_: Connectivity, now: datetime) -> dict[str, Any]:
@@ -226,14 +243,12 @@ def _learn_status(job: OtaJob, status: OtaStatus, now: datetime, changes: dict[s
     return True
 
 
-def _says_unsent(job: OtaJob, status: OtaStatus | None, now: datetime, limits: Timings) -> bool:
-    """Does the cloud itself say, long enough after the push, that nothing was sent?
+def _says_unsent(job: OtaJob, status: OtaStatus | None) -> bool:
+    """Does the cloud itself say that nothing was sent?
 
     `triggered` means that the job exists and the hub was not told (ESP RainMaker API 3.8.0,
     OtaJobSummaryResponse); the very word from before the push says the same.
     """
-    if job.claimed_at is None or now - job.claimed_at < seconds(limits.settle_s):
-        return False
     if status is None:
         return not job.baseline_word
     return status.state == OtaWord.TRIGGERED or _is_baseline(job, status)

@@ -23,6 +23,7 @@ from devices.cloud.errors import CloudError
 from devices.clouds import is_allowed, require_allowed
 from devices.holder import here
 from devices.models import Beat, CloudAccount, StaleJob, Suspect
+from devices.models.beat import CLOCK_SKEW
 from devices.poison import blame, label
 from devices.sync import keep_tokens, tokens_of
 
@@ -84,6 +85,8 @@ class Loop:
     name: str
     find: Callable[[datetime, frozenset[Hashable]], Iterable[Talk]]
     is_idle: Callable[[datetime], bool]
+    set_back: Callable[[datetime, timedelta], None] = lambda now, by: None
+    """Put right what was planned, after the clock was found to have been set back by so much."""
     make_client: Callable[..., RainmakerClient] = RainmakerClient
     holder: str = field(default_factory=here)
     lines: dict[int, _Line] = field(default_factory=dict)
@@ -96,6 +99,7 @@ class Loop:
         Returns at once when another loop holds the lease: it will find the work.
         """
         _drop_broken_connections()
+        self._look_at_clock(Beat.last(self.name))
         while Beat.take(self.name, self.holder, timezone.now(), LEASE):
             try:
                 blame(self.name, Beat.left_behind(self.name, self.holder), timezone.now())
@@ -111,6 +115,7 @@ class Loop:
     def _run_with_lease(self) -> bool:
         started = last_beat = monotonic()
         self.suspects = Suspect.of(self.name)
+        seen = timezone.now()
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix=self.name)
         try:
             while True:
@@ -119,6 +124,8 @@ class Loop:
                     age_s = HARD_END_S
                 if monotonic() - last_beat >= BEAT_EVERY_S:
                     last_beat = monotonic()
+                    self._look_at_clock(seen)
+                    seen = now
                     if not Beat.renew(self.name, self.holder, now, LEASE, self._labels()):
                         log.warning("%s: another worker took over", self.name)
                         return False
@@ -137,6 +144,13 @@ class Loop:
                 line.client.close()
             self.lines.clear()
             self.under_way.clear()
+
+    def _look_at_clock(self, seen: datetime | None) -> None:
+        """A time that was seen already and is still to come: the clock was set back."""
+        now = timezone.now()
+        if seen is not None and seen - now > CLOCK_SKEW:
+            log.warning("%s: this machine's clock was set back by %s", self.name, seen - now)
+            self.set_back(now, seen - now)
 
     def _start(self, pool: ThreadPoolExecutor, now: datetime) -> None:
         try:

@@ -80,6 +80,8 @@ def prepared(job: OtaJob, look: Look, now: datetime) -> bool:
             pushes=job.pushes + 1,
             push_unknown=False,
             unsent_answers=0,
+            settled_s=0,
+            answered_at=None,
             baseline_word=clip(status.word, 64) if status else "",
             baseline_timestamp=clip(status.raw_timestamp, 64) if status else "",
             baseline_info=clip(status.info, 4000) if status else "",

@@ -16,10 +16,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import Schedule
 
-from devices import batches, images, unattended
+from devices import batches, clock, images, unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
-from devices.follow import ask, heard, next_poll, settle
+from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
 from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
 from devices.models import Beat, CloudAccount, ImageFetch, Node, OtaJob, StaleJob, State
 from devices.push import (
@@ -67,13 +67,13 @@ def keep_schedules() -> None:
 
 def installs_loop() -> None:
     """Push what was confirmed and follow what was sent, until nothing is under way."""
-    if Loop("installs", find_installs, installs_are_idle).run():
+    if Loop("installs", find_installs, installs_are_idle, clock.installs_were_set_back).run():
         wake_installs()
 
 
 def chores_loop() -> None:
     """Read the accounts that are due and check the hubs that are due."""
-    if Loop("chores", find_chores, chores_are_idle).run():
+    if Loop("chores", find_chores, chores_are_idle, clock.chores_were_set_back).run():
         wake_chores()
 
 
@@ -150,6 +150,9 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
         if job.state == State.REQUESTED and now >= job.expires_at:
             expire(job, now)
             return
+        unanswered_s = job.unanswered_s + time_unanswered_s(job, now, timings())
+        OtaJob.objects.filter(pk=job.pk).update(unanswered_s=unanswered_s)
+        job.unanswered_s = unanswered_s
         settle(job, now)
         if job.is_listening and job.next_poll_at is not None and job.next_poll_at <= now:
             listening = OtaJob.objects.filter(

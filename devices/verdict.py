@@ -1,7 +1,8 @@
 """What the evidence says: a pure function from a job and the time to its next move.
 
 `success` is a claim until the hub itself reports the version; a version is no proof until the
-cloud agrees and the hub is back online; silence counts only while the cloud was really asked.
+cloud agrees and the hub is back online. Time counts only while the cloud was really asked, so that
+no verdict comes from a clock that was set or a machine that slept.
 """
 
 from datetime import datetime
@@ -27,7 +28,7 @@ def verdict(job: OtaJob, now: datetime, limits: Timings) -> Move | None:
         move = (
             _proven(job, state)
             or _refused_by_hub(job)
-            or _failed(job, state, now, limits)
+            or _failed(job, state, limits)
             or _claimed(job, state, now, limits)
             or _working(job, state)
         )
@@ -65,19 +66,18 @@ def _refused_by_hub(job: OtaJob) -> Move | None:
     return State.REJECTED, _hub_words_outcome(job) or "rejected", words
 
 
-def _failed(job: OtaJob, state: State, now: datetime, limits: Timings) -> Move | None:
+def _failed(job: OtaJob, state: State, limits: Timings) -> Move | None:
     if job.cloud_meaning != FAILED:
         return None
     if job.version_agreed_at is not None:
-        if _is_up(job.version_agreed_at, now, limits.verify_s):
+        if job.proving_s >= limits.verify_s:
             words = f"{job.hub_name} reports {job.to_version} although the cloud says failed."
             return State.UNVERIFIED, "version_despite_failed", words
         return None
     words = f"The install on {job.hub_name} failed: {job.cloud_info or 'no reason given'}"
     if explain_report(job.cloud_word, job.cloud_info).is_final_failure:
         return State.FAILED, _hub_words_outcome(job) or "failed", words
-    has_tried_long = _is_up(job.first_failed_at, now, limits.retry_total_s)
-    if has_tried_long or job.quiet_s >= limits.retry_s:
+    if job.failing_s >= limits.retry_total_s or job.quiet_s >= limits.retry_s:
         return State.FAILED, "attempts_failed", words
     if state in {State.RUNNING, State.VERIFYING}:
         return State.RETRYING, "", f"An attempt on {job.hub_name} failed; the hub may try again."
@@ -91,10 +91,8 @@ def _claimed(job: OtaJob, state: State, now: datetime, limits: Timings) -> Move 
         return None
     if state in {State.RUNNING, State.RETRYING}:
         return State.VERIFYING, "", f"{job.hub_name}: the new version is being checked."
-    since = job.success_at if is_success else job.version_agreed_at
-    is_time_up = _is_up(since, now, limits.verify_s) and not _is_up(
-        job.version_seen_at, now, limits.poll_s * 3
-    )
+    is_fresh = not _is_up(job.version_seen_at, now, limits.poll_s * 3)
+    is_time_up = job.proving_s >= limits.verify_s and is_fresh
     if not is_time_up or job.is_online is False or (is_success and is_agreed):
         return None
     if not is_success:
@@ -147,7 +145,9 @@ def _too_long(job: OtaJob, limits: Timings) -> Move | None:
 
 def _unanswered(job: OtaJob, now: datetime, limits: Timings) -> Move | None:
     limit_s = limits.unanswered_s + (limits.delayed_s if job.delayed_since is not None else 0)
-    if not _is_up(job.last_news_at or job.claimed_at, now, limit_s):
+    is_long_ago = _is_up(job.last_news_at or job.claimed_at, now, limit_s)
+    # after a long sleep the cloud is first really asked for a while
+    if not is_long_ago or job.unanswered_s < limits.silence_s:
         return None
     if job.node.account.is_linked:
         words = f"The cloud could not be asked about {job.hub_name} for too long."

@@ -91,6 +91,7 @@ def _ask_first(job: OtaJob, actor: Actor, now: datetime) -> None:
         "answered_at": None,
         "quiet_s": 0,
         "watched_s": 0,
+        "settled_s": 0,
         "next_poll_at": now,
     }
     words = (

@@ -10,6 +10,8 @@ from django.utils import timezone
 # The loops, and the rows that are no loop: who watches them, and the cluster that runs them.
 LOOPS = ("installs", "chores")
 WATCHDOG, WORKER = "watchdog", "worker"
+# Two machines that share a database, or one whose clock is being set right, may differ by this.
+CLOCK_SKEW = timedelta(minutes=1)
 
 
 class Beat(models.Model):
@@ -55,10 +57,16 @@ class Beat(models.Model):
 
     @classmethod
     def take(cls, name: str, holder: str, now: datetime, lease: timedelta) -> bool:
-        """Take the lease if it is free or has run out. One update; two the first time."""
+        """Take the lease if it is free or has run out. One update; two the first time.
+
+        One that ends later than any can was taken before the clock was set back.
+        """
         cls.objects.get_or_create(name=name)
         free = cls.objects.filter(name=name).filter(
-            Q(holder="") | Q(held_until__lte=now) | Q(held_until__isnull=True)
+            Q(holder="")
+            | Q(held_until__lte=now)
+            | Q(held_until__isnull=True)
+            | Q(held_until__gt=now + lease + CLOCK_SKEW)
         )
         return bool(free.update(holder=holder, held_until=now + lease, beat_at=now))
 

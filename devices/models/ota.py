@@ -189,14 +189,20 @@ class OtaJob(models.Model):
     first_failed_at = models.DateTimeField(null=True, blank=True)
     delayed_since = models.DateTimeField(null=True, blank=True)
 
-    # The follow loop's own books. quiet_s (since the last news) and watched_s (in
-    # all) count only time in which the cloud was really asked.
+    # The follow loop's own books. All seconds here count only time in which the cloud was really
+    # asked: a clock that jumps, or a machine that slept, adds next to nothing. Since the last
+    # news; in all; since the push whose answer was lost; since the first failed attempt; since
+    # success was claimed or the version changed; since the cloud last answered.
     next_poll_at = models.DateTimeField(null=True, default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     last_news_at = models.DateTimeField(null=True, blank=True)
     quiet_s = models.FloatField(default=0)
     watched_s = models.FloatField(default=0)
+    settled_s = models.FloatField(default=0)
+    failing_s = models.FloatField(default=0)
+    proving_s = models.FloatField(default=0)
+    unanswered_s = models.FloatField(default=0)
     listen_until = models.DateTimeField(null=True, blank=True)
     trouble = models.CharField(max_length=48, blank=True)
     trouble_text = models.CharField(max_length=300, blank=True)

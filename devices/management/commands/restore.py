@@ -78,6 +78,10 @@ class Command(BaseCommand):
         )
         for place in done.aside:
             print(f"What was here before is kept: {place}.")
+        print(
+            "What was taken away since the backup is back: people who left, roles, access tokens "
+            "that were revoked, unlinked cloud accounts. Look them over."
+        )
         if settings.AUDIT_HEADS_FILE:
             print(
                 f"Heads of the trail in {settings.AUDIT_HEADS_FILE} from after the backup do not "

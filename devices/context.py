@@ -6,7 +6,7 @@ from typing import Any, cast
 from django.http import HttpRequest
 
 from devices.models import Household, Membership, User
-from devices.policies import Right, households_for
+from devices.policies import Right, administers, households_for
 from devices.readiness import WorkerStanding
 
 # The session's key for the household the lists are narrowed to.
@@ -62,6 +62,10 @@ class Page:
     @property
     def has_many_households(self) -> bool:
         return self.sees_all or len(self.memberships) > 1
+
+    @property
+    def administers(self) -> bool:
+        return self.user is not None and administers(self.user)
 
     @cached_property
     def may_review(self) -> bool:

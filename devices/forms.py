@@ -150,6 +150,48 @@ class HouseholdForm(forms.Form):
     time_zone = _time_zone()
 
 
+class SupportForm(forms.Form):
+    """What a household lets the server's support staff do."""
+
+    DAYS = [
+        ("0", "Nothing"),
+        ("1", "Look for a day"),
+        ("7", "Look for a week"),
+        ("30", "Look for 30 days"),
+    ]
+    days = forms.ChoiceField(label="Support may", choices=DAYS)
+    may_install = forms.BooleanField(
+        label="and confirm installs too",
+        required=False,
+        help_text="Without it support can look and ask for checks, but only you decide.",
+    )
+
+
+class PersonForm(forms.Form):
+    """Somebody who is to have a sign-in."""
+
+    name = forms.CharField(label="Name", max_length=120, required=False)
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class FoundingForm(HouseholdForm):
+    """A household for somebody who has a sign-in."""
+
+    owner = forms.EmailField(
+        label="E-mail address of its owner",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class StaffRoleForm(forms.Form):
+    role = forms.ChoiceField(label="Staff role", choices=StaffRole.choices, required=False)
+
+
 class InviteForm(forms.Form):
     """Who is asked into a household."""
 

@@ -4,7 +4,7 @@ Every verb takes the audit chain's row and then the household's, so that two of 
 once on one household: two owners who leave at the same time cannot leave it without one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -77,6 +77,33 @@ def change_settings(household: Household, *, name: str, time_zone: str, actor: A
             },
         )
     return True
+
+
+def let_support_in(
+    household: Household, *, until: datetime | None, may_install: bool, actor: Actor
+) -> None:
+    """Let support look until then, or no longer; and confirm installs only where may_install."""
+    with _alone(household):
+        household.refresh_from_db()
+        before = {"until": _iso(household.support_until), "install": household.support_may_install}
+        household.support_until, household.support_may_install = until, may_install
+        household.save(update_fields=["support_until", "support_may_install"])
+        words = "lets support in no more"
+        if until is not None:
+            also = " and confirm installs" if may_install else ""
+            words = f"lets support look{also} until {until:%d %b %Y, %H:%M %Z}"
+        audit.record(
+            actor,
+            "household.support",
+            f"{actor.name} {words}.",
+            household=household,
+            why=f"role {actor.role}",
+            detail={"from": before, "to": {"until": _iso(until), "install": may_install}},
+        )
+
+
+def _iso(at: datetime | None) -> str:
+    return at.isoformat(timespec="minutes") if at is not None else ""
 
 
 def invite(
@@ -274,21 +301,25 @@ def hand_over(
             _change_role(mine, becomes, actor, "handed over")
 
 
-def reset_link(user: User, *, actor: Actor, household: Household | None, why: str) -> str:
+def reset_link(user: User, *, actor: Actor, households: Iterable[Household], why: str) -> str:
     """Return the path of a one-time page where this person sets a new password.
 
     It is kept nowhere, is good for a day, and ends with the next password or sign-in.
     """
     token = PASSWORD_RESET_TOKEN_GENERATOR().make_token(user)
     key = {"uidb36": user_pk_to_url_str(user), "key": token}
-    audit.record(
-        actor,
-        "person.reset_link",
-        f"{actor.name} made a link with which {user.email} can set a new password.",
-        household=household,
-        why=why,
-        detail={"user_id": user.pk},
-    )
+    with transaction.atomic():
+        audit.lock()
+        concerned: list[Household | None] = [*households] or [None]
+        for household in concerned:
+            audit.record(
+                actor,
+                "person.reset_link",
+                f"{actor.name} made a link with which {user.email} can set a new password.",
+                household=household,
+                why=why,
+                detail={"user_id": user.pk},
+            )
     return reverse("account_reset_password_from_key", kwargs=key)
 
 

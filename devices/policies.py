@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from devices.models import (
     AccountState,
@@ -61,7 +62,13 @@ def role_in(user: User, household: Household) -> str:
     membership = Membership.objects.filter(user=user, household=household).first()
     if membership is not None:
         return membership.role
+    if user.staff_role == StaffRole.SUPPORT and _lets_support_in(household):
+        return StaffRole.SUPPORT
     return _staff_role_everywhere(user)
+
+
+def _lets_support_in(household: Household) -> bool:
+    return household.support_until is not None and household.support_until > timezone.now()
 
 
 def _staff_role_everywhere(user: User) -> str:
@@ -74,7 +81,24 @@ def _staff_role_everywhere(user: User) -> str:
 
 def may(user: User, right: Right, household: Household) -> bool:
     """May this person do this in this household?"""
-    return user.is_active and right in RIGHTS.get(role_in(user, household), frozenset())
+    role = role_in(user, household)
+    if role == StaffRole.SUPPORT and right == Right.INSTALL and household.support_may_install:
+        return user.is_active
+    return user.is_active and right in RIGHTS.get(role, frozenset())
+
+
+def administers(user: User) -> bool:
+    """May this person manage the people of this server? It opens no household and no hub."""
+    return user.is_active and user.staff_role == StaffRole.ADMINISTRATOR
+
+
+def why_staff(household: Household, role: str) -> str:
+    """Return why somebody of the staff may enter this household, for the trail."""
+    if role == StaffRole.SUPPORT and _lets_support_in(household):
+        return "the household lets support in for now"
+    if role == StaffRole.SUPPORT:
+        return "this server lets support see every household"
+    return "an auditor reads every trail"
 
 
 def households_for(
@@ -82,15 +106,27 @@ def households_for(
 ) -> "list[int] | None":
     """Return the ids of the households in which this person has the right; None means all.
 
-    within narrows this, and every question below, to one household.
+    within narrows this, and every question below, to one household. At most one query.
     """
     if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
         return None if within is None else [within]
     roles = sorted(role for role in Role if right in RIGHTS[role])
-    memberships = Membership.objects.filter(user=user, role__in=roles)
+    mine = Membership.objects.filter(user=user)
+    having = Q(pk__in=mine.filter(role__in=roles).values("household"))
+    if user.staff_role == StaffRole.SUPPORT:
+        having |= _as_support(right) & ~Q(pk__in=mine.values("household"))
+    households = Household.objects.filter(having)
     if within is not None:
-        memberships = memberships.filter(household=within)
-    return list(memberships.values_list("household_id", flat=True))
+        households = households.filter(pk=within)
+    return list(households.values_list("pk", flat=True))
+
+
+def _as_support(right: Right) -> Q:
+    """Return in which households support has the right because the household gave it."""
+    let_in = Q() if settings.SUPPORT_SEES_ALL_HOUSEHOLDS else Q(support_until__gt=timezone.now())
+    if right == Right.INSTALL:
+        return let_in & Q(support_may_install=True)
+    return let_in if right in RIGHTS[StaffRole.SUPPORT] else Q(pk__in=[])
 
 
 def nodes_for(user: User, right: Right = Right.LOOK, within: int | None = None) -> NodeQuerySet:

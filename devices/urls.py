@@ -18,6 +18,7 @@ from devices.views import (
     overview,
     people,
     receipt,
+    staff,
     styleguide,
     tokens,
     trail,
@@ -59,6 +60,7 @@ urlpatterns = [
     path("households/choose/", households.choose, name="household_choose"),
     path("households/new/", households.new, name="household_new"),
     path("households/<int:pk>/settings/", households.settings, name="household_settings"),
+    path("households/<int:pk>/support/", households.support, name="household_support"),
     path("households/<int:pk>/leave/", households.leave, name="household_leave"),
     path("households/<int:pk>/hand-over/", households.hand_over, name="household_hand_over"),
     path("households/<int:pk>/people/", members.people, name="people"),
@@ -87,6 +89,11 @@ urlpatterns = [
     path(
         "households/<int:pk>/tokens/<int:token>/revoke/", tokens.token_revoke, name="token_revoke"
     ),
+    path("server/people/", staff.server_people, name="server_people"),
+    path("server/people/new/", staff.server_person_new, name="server_person_new"),
+    path("server/people/<int:pk>/", staff.server_person, name="server_person"),
+    path("server/people/<int:pk>/act/", staff.server_person_act, name="server_person_act"),
+    path("server/households/new/", staff.server_household_new, name="server_household_new"),
     path("invitation/<str:token>/", invitation.invitation, name="invitation"),
     path("welcome/<str:token>/", people.welcome, name="welcome"),
     path("styleguide/", styleguide.styleguide, name="styleguide"),

@@ -69,6 +69,9 @@ class Household(models.Model):
     name = models.CharField(max_length=120)
     time_zone = models.CharField(max_length=64, default="UTC")
     created_at = models.DateTimeField(default=timezone.now)
+    # What the household lets the server's support staff do.
+    support_until = models.DateTimeField(null=True, blank=True)
+    support_may_install = models.BooleanField(default=False)
     members = models.ManyToManyField(User, through="Membership", related_name="households")
 
     def __str__(self) -> str:

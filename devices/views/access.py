@@ -34,12 +34,24 @@ from devices.models import (
     Node,
     OtaJob,
     Outcome,
+    StaffRole,
     User,
     audit,
 )
-from devices.policies import Right, accounts_for, households_for, jobs_for, may, nodes_for, role_in
+from devices.policies import (
+    Right,
+    accounts_for,
+    administers,
+    households_for,
+    jobs_for,
+    may,
+    nodes_for,
+    role_in,
+    why_staff,
+)
 from devices.views.typed import keep, page_of
 
+_LOOKED = "looked"
 View = Callable[..., HttpResponseBase]
 
 
@@ -55,6 +67,7 @@ def signed_in(view: View) -> View:
             return _to_login(request)
         if (missing := _missing_factor(request)) is not None:
             return missing
+        _note_lists(request)
         with timezone.override(_home_zone(request)):
             return view(request, *args, **values)
 
@@ -178,9 +191,62 @@ SENTENCES = {
 }
 
 
+def administrator(view: View) -> View:
+    """Let only administrators of the server through; a refusal is in the trail."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: object, **values: object) -> HttpResponseBase:
+        user = person(request)
+        if not administers(user):
+            audit.record(
+                actor_in(request),
+                "access.refused",
+                f"{user.email} may not manage the people of this server.",
+                outcome=Outcome.REFUSED,
+                why="not an administrator",
+                detail={"method": request.method or "", "path": request.path},
+            )
+            raise PermissionDenied("Only an administrator manages the people of this server.")
+        return view(request, *args, **values)
+
+    return signed_in(guarded)
+
+
+def _note_staff(request: HttpRequest, household: Household) -> None:
+    """Write into the household's own trail that staff looked, once a day and session."""
+    user = person(request)
+    if user.staff_role not in {StaffRole.SUPPORT, StaffRole.AUDITOR}:
+        return
+    role, today = role_in(user, household), timezone.now().date().isoformat()
+    if role not in StaffRole.values:
+        return
+    seen = request.session.get(_LOOKED, {})
+    if seen.get(str(household.pk)) == today:
+        return
+    # days that are over are forgotten, so that the session stays small
+    seen = {key: day for key, day in seen.items() if day == today}
+    request.session[_LOOKED] = seen | {str(household.pk): today}
+    audit.record(
+        actor_in(request, household),
+        "access.staff",
+        f"{user.email} of {role} looked into {household}.",
+        household=household,
+        why=why_staff(household, role),
+        detail={"path": request.path},
+    )
+
+
+def _note_lists(request: HttpRequest) -> None:
+    """The lists show households that let support in, which is looking into them."""
+    if person(request).staff_role == StaffRole.SUPPORT:
+        for household in Household.objects.filter(support_until__gt=timezone.now()):
+            _note_staff(request, household)
+
+
 def _enter(
     request: HttpRequest, household: Household, right: Right, node: Node | None = None
 ) -> None:
+    _note_staff(request, household)
     timezone.activate(zone_of(household))  # signed_in puts it back afterwards
     if right is not Right.LOOK and not may(person(request), right, household):
         refuse(request, right, household, node)

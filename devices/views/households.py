@@ -1,16 +1,19 @@
 """Households: the ones a person belongs to, their settings, leaving and handing over."""
 
 from dataclasses import replace
+from datetime import timedelta
 
+from django.conf import settings as django_settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import people
 from devices.context import CHOSEN
-from devices.forms import HandOverForm, HouseholdForm
-from devices.models import Membership, Role
+from devices.forms import HandOverForm, HouseholdForm, SupportForm
+from devices.models import Household, Membership, Role
 from devices.policies import Right, households_for
 from devices.views.access import (
     actor_in,
@@ -84,8 +87,37 @@ def settings(request: HttpRequest, pk: int) -> HttpResponse:
         people.change_settings(household, actor=actor_in(request, household), **form.cleaned_data)
         messages.success(request, "Saved.")
         return redirect("household_settings", household.pk)
-    values = {"form": form, "household": household}
+    values = {
+        "form": form,
+        "household": household,
+        "support": _support_form(household),
+        "all_seen": django_settings.SUPPORT_SEES_ALL_HOUSEHOLDS,
+    }
     return render(request, "devices/household_settings.html", values)
+
+
+def _support_form(household: Household) -> SupportForm:
+    return SupportForm(initial={"days": "0", "may_install": household.support_may_install})
+
+
+@require_POST
+@signed_in
+def support(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let support in for some days, or no longer."""
+    household = household_for(request, pk, Right.PEOPLE)
+    form = SupportForm(request.POST)
+    if not form.is_valid():
+        messages.warning(request, "That could not be read. Nothing was changed.")
+        return redirect("household_settings", household.pk)
+    days = int(form.cleaned_data["days"])
+    people.let_support_in(
+        household,
+        until=timezone.localtime() + timedelta(days=days) if days else None,
+        may_install=bool(days) and form.cleaned_data["may_install"],
+        actor=actor_in(request, household),
+    )
+    messages.success(request, "Support may look for now." if days else "Support stays out.")
+    return redirect("household_settings", household.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

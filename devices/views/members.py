@@ -136,7 +136,7 @@ def reset(request: HttpRequest, pk: int, user: int) -> HttpResponse:
     if request.method == "POST" and not values["reasons"]:
         actor = actor_in(request, household)
         path = verbs.reset_link(
-            membership.user, actor=actor, household=household, why=f"role {actor.role}"
+            membership.user, actor=actor, households=[household], why=f"role {actor.role}"
         )
         values["link"] = settings.PUBLIC_URL + path
     return render(request, "devices/member_reset.html", values)

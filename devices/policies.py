@@ -82,8 +82,8 @@ def _staff_role_everywhere(user: User) -> str:
 def may(user: User, right: Right, household: Household) -> bool:
     """May this person do this in this household?"""
     role = role_in(user, household)
-    if role == StaffRole.SUPPORT and right == Right.INSTALL and household.support_may_install:
-        return user.is_active
+    if role == StaffRole.SUPPORT and right == Right.INSTALL:
+        return user.is_active and household.support_may_install and _lets_support_in(household)
     return user.is_active and right in RIGHTS.get(role, frozenset())
 
 
@@ -123,7 +123,7 @@ def households_for(
 
 def _as_support(right: Right) -> Q:
     """Return in which households support has the right because the household gave it."""
-    let_in = Q() if settings.SUPPORT_SEES_ALL_HOUSEHOLDS else Q(support_until__gt=timezone.now())
+    let_in = Q(support_until__gt=timezone.now())
     if right == Right.INSTALL:
         return let_in & Q(support_may_install=True)
     return let_in if right in RIGHTS[StaffRole.SUPPORT] else Q(pk__in=[])

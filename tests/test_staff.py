@@ -84,6 +84,22 @@ def test_leave_for_support_ends_by_time(household: Household, hub: Node, time_ma
     assert support.get("/households/").content.decode().count("Garden house") == 0
 
 
+def test_a_server_that_shows_support_everything_lets_it_confirm_nothing_by_that(
+    household: Household, hub: Node, settings: Any, time_machine: Any
+) -> None:
+    settings.SUPPORT_SEES_ALL_HOUSEHOLDS = True
+    now = timezone.now()
+    time_machine.move_to(now, tick=False)
+    Household.objects.update(support_until=now + timedelta(minutes=20), support_may_install=True)
+    client = sign_in(Client(), make_user(staff_role=StaffRole.SUPPORT))
+    page = f"/hubs/{hub.pk}/install/"
+    assert client.get(page).status_code == 200
+    time_machine.move_to(now + timedelta(minutes=20), tick=False)
+    assert client.get(page).status_code == 403
+    assert client.get(f"/hubs/{hub.pk}/").status_code == 200
+    assert "Review update" not in client.get("/").content.decode()
+
+
 def test_support_who_is_a_viewer_at_home_stays_a_viewer_there(
     household: Household, hub: Node
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 from django.http import HttpRequest
 
 from devices.models import Household, Membership, User
-from devices.policies import Right, administers, households_for
+from devices.policies import Right, administers, households_for, may_see_unknown
 from devices.readiness import WorkerStanding
 
 # The session's key for the household the lists are narrowed to.
@@ -71,6 +71,10 @@ class Page:
     def may_review(self) -> bool:
         """May this person read any part of the audit trail?"""
         return self.user is not None and households_for(self.user, Right.REVIEW) != []
+
+    @property
+    def may_see_unknown(self) -> bool:
+        return self.user is not None and may_see_unknown(self.user)
 
     @cached_property
     def worker(self) -> WorkerStanding:

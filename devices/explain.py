@@ -4,11 +4,23 @@ The sentences are data: `catalogue` for installs, `troubles` for talks with the 
 for a hub's own words. An unknown text or code is quoted and never guessed at.
 """
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+
+from django.db.models import Q
 
 from devices.catalogue import JOBS, Explanation, Tone
-from devices.hubwords import HubWords, Stage, explain_report, one_line
-from devices.models.ota import OtaJob, State
+from devices.hubwords import (
+    NO_KNOWN_WORD,
+    REASONS,
+    TEXTS,
+    WORDS,
+    HubWords,
+    Stage,
+    explain_report,
+    one_line,
+)
+from devices.models.ota import LIVE, OtaJob, State
 from devices.troubles import CLOUD_CODES, OTHER_TROUBLE, TROUBLES
 
 __all__ = [
@@ -16,10 +28,13 @@ __all__ = [
     "HubWords",
     "Stage",
     "Tone",
+    "every_entry",
     "explain_cloud_code",
     "explain_job",
     "explain_report",
     "explain_trouble",
+    "read_code",
+    "shown_with",
 ]
 
 NO_WORDS = "The hub has not said anything about it."
@@ -63,6 +78,89 @@ def explain_cloud_code(code: int) -> Explanation:
     return replace(
         entry, code=f"TW-C{code}", what=f"{meaning} The cloud's number for this is {code}."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One support code and all that it stands for, as far as can be said without a case."""
+
+    code: str
+    about: str
+    headline: str
+    sentences: tuple[str, ...]
+
+
+# What stands for the placeholders where there is no hub and no version to speak of.
+GENERAL = {
+    "hub": "the hub",
+    "from_version": "its earlier version",
+    "to_version": "the new version",
+    "version_seen": "another version",
+    "words": "",
+    "answer": "",
+    "sight": "",
+    "listening": "",
+    "text": "",
+    "trouble": "this",
+}
+
+
+def every_entry() -> list[Entry]:
+    """Return all support codes in the order of the catalogues."""
+    found = [_entry(one, f"An install: {State(key[0]).label}") for key, one in JOBS.items()]
+    found += [_entry(one, "Talking with the cloud") for one in TROUBLES.values()]
+    found.append(_entry(OTHER_TROUBLE, "Talking with the cloud"))
+    found += [_entry(explain_cloud_code(code), "An answer of the cloud") for code in CLOUD_CODES]
+    found += [_said(word.code, name, "", word.sentence) for name, word in WORDS.items()]
+    for text in TEXTS:
+        told = explain_report(text.word, text.example)
+        found.append(_said(text.code, text.word, text.example, told.sentence))
+    for reason in REASONS:
+        told = explain_report("failed", f"OTA Attempt 1/3 failed: {reason.example}")
+        found.append(_said(reason.code, "failed", reason.example, told.sentence))
+    found.append(_said(NO_KNOWN_WORD.code, "any other", "", NO_KNOWN_WORD.sentence))
+    return found
+
+
+def _entry(told: Explanation, about: str) -> Entry:
+    told = told.filled(**GENERAL)
+    sentences = [told.what, f"Is the hub safe? {told.is_safe}", f"What to do: {told.todo}"]
+    headline = told.headline[:1].upper() + told.headline[1:]
+    return Entry(told.code, about, headline, tuple(filter(None, sentences)))
+
+
+def _said(code: str, word: str, info: str, sentence: str) -> Entry:
+    quote = f"“{word}: {info}”" if info else f"“{word}”"
+    return Entry(code, "A hub's report", f"The report {quote}", (sentence,))
+
+
+def read_code(text: str) -> str:
+    """Return the text as a support code, as people may type one ("tw r02"), or ""."""
+    found = re.fullmatch(r"(?:TW)?[ -]*([A-Z])[ -]*(\d{2,6})", text.strip().upper())
+    return f"TW-{found[1]}{found[2]}" if found else ""
+
+
+def shown_with(code: str) -> Q:
+    """Return what selects the installs on whose page this support code stands; none for most."""
+    for (state, key), entry in JOBS.items():
+        if entry.code == code:
+            return Q(state=state) & (_is_so(state, key))
+    trouble = next((key for key, entry in TROUBLES.items() if entry.code == code), None)
+    return Q(trouble=trouble) if trouble else Q(pk__in=[])
+
+
+def _is_so(state: State, key: str) -> Q:
+    if state not in LIVE:
+        named = [other for one, other in JOBS if one == state and other]
+        return Q(outcome=key) if key else ~Q(outcome__in=named)
+    so = {
+        "push_unknown": Q(push_unknown=True, restored_at=None),
+        "restored": Q(push_unknown=True) & ~Q(restored_at=None),
+        "delayed": ~Q(delayed_since=None),
+        "restarting": ~Q(restarting_at=None) & Q(back_online_at=None),
+        "offline": Q(is_online=False),
+    }
+    return so.get(key, Q())
 
 
 def _situation(job: OtaJob, words: HubWords | None) -> str:

@@ -1,5 +1,6 @@
 """What people ask for: confirm an install, cancel it; and how long installs take here."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -184,6 +185,10 @@ def ask_again(job: OtaJob, *, actor: Actor, now: datetime | None = None) -> None
         wake_installs()
 
 
+# From so few on the slowest says little: it may have been the lucky ones.
+FEWEST_TO_COMPARE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Typical:
     """What finished installs of one model and version took on this server."""
@@ -192,6 +197,14 @@ class Typical:
     verified: int
     typical: timedelta | None
     slowest: timedelta | None
+    unusual_after: timedelta | None
+    """Longer than this is unusual; None while too few are known to say so."""
+
+    def is_unusual(self, job: OtaJob, now: datetime) -> bool:
+        """Is this install under way for longer than those like it took?"""
+        if not job.is_live or job.pushed_at is None or self.unusual_after is None:
+            return False
+        return now - job.pushed_at > self.unusual_after
 
 
 def typical(model: str, to_version: str) -> Typical:
@@ -216,7 +229,18 @@ def typical(model: str, to_version: str) -> Typical:
     )
     return Typical(
         count=len(rows),
-        verified=len(took),
+        verified=sum(outcome in {"verified", "verified_late"} for outcome, *_ in rows),
         typical=took[len(took) // 2] if took else None,
         slowest=took[-1] if took else None,
+        unusual_after=_unusual_after(took),
     )
+
+
+def _unusual_after(took: list[timedelta]) -> timedelta | None:
+    """Return what nearly all of these, in order, stayed under: 95 of 100, so that one hub that once
+    took a night does not hide all others; never less than half as long again as the middle one.
+    """
+    if len(took) < FEWEST_TO_COMPARE:
+        return None
+    nearly_all = took[math.ceil(len(took) * 0.95) - 1]
+    return max(nearly_all, took[len(took) // 2] * 1.5)

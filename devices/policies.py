@@ -101,6 +101,14 @@ def why_staff(household: Household, role: str) -> str:
     return "an auditor reads every trail"
 
 
+def may_see_unknown(user: User) -> bool:
+    """May this person read what hubs and clouds said that nobody has explained yet?
+
+    It is about firmware, not about any household: those who keep this server see it.
+    """
+    return user.is_active and user.staff_role in {StaffRole.SUPPORT, StaffRole.ADMINISTRATOR}
+
+
 def households_for(
     user: User, right: Right = Right.LOOK, within: int | None = None
 ) -> "list[int] | None":

@@ -25,8 +25,9 @@ from devices.cloud.errors import (
     TryLater,
 )
 from devices.cloud.types import Connectivity, FirmwareOffer, NodeConfig, OtaStatus
-from devices.models import Actor, OtaJob, Outcome, State, audit, keep_report
-from devices.sync import account_failed, clip, trouble_code
+from devices.explain import explain_report
+from devices.models import Actor, OtaJob, Outcome, Source, State, audit, count_unknown, keep_report
+from devices.sync import account_failed, clip, count_unknown_code, trouble_code
 from devices.timing import seconds, timings
 
 WORKER = Actor.worker()
@@ -208,6 +209,7 @@ def push_failed(job: OtaJob, problem: CloudError | PushTooLate, now: datetime) -
         return
     if isinstance(problem, TellPerson | OurBug) and problem.nothing_happened:
         said = problem.description or str(problem)
+        count_unknown_code(problem, now)
         job.move_to(
             State.REFUSED,
             actor=WORKER,
@@ -297,7 +299,7 @@ def expire(job: OtaJob, now: datetime) -> None:
 
 def keep_status(job: OtaJob, status: OtaStatus, now: datetime, *, is_before_push: bool) -> bool:
     """Keep the cloud's word verbatim; True when it differs from the last one kept."""
-    return keep_report(
+    is_new = keep_report(
         job,
         now,
         word=clip(status.word, 64),
@@ -308,3 +310,6 @@ def keep_status(job: OtaJob, status: OtaStatus, now: datetime, *, is_before_push
         verbatim=clip(status.verbatim, 4096),
         is_before_push=is_before_push,
     )
+    if is_new and not explain_report(status.word, status.info).is_known:
+        count_unknown(Source.HUB, status.word, status.info, now, hub_model=job.hub_model)
+    return is_new

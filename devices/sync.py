@@ -30,6 +30,7 @@ from devices.cloud.errors import (
     TryLater,
     Unreachable,
 )
+from devices.cloud.refusals import KNOWN_CODES
 from devices.cloud.types import FirmwareOffer, NodeDetails, NodesPage, Tokens
 from devices.clouds import require_allowed
 from devices.models import (
@@ -42,12 +43,15 @@ from devices.models import (
     Offer,
     OfferEnd,
     Outcome,
+    Source,
     Suspect,
     audit,
+    count_unknown,
     hear_version,
 )
 from devices.models.account import Unsealable, seal, unseal
 from devices.poison import label
+from devices.troubles import CLOUD_CODES
 from devices.wake import wake_chores
 
 log = logging.getLogger(__name__)
@@ -59,6 +63,8 @@ SYNC_PER_HUB = timedelta(seconds=0.1)
 CHECK_AGAIN = timedelta(hours=1)
 # One statement names no more hubs than this.
 HUBS_AT_ONCE = 500
+
+_EXPLAINED = KNOWN_CODES | CLOUD_CODES.keys()
 
 ClientMaker = Callable[..., RainmakerClient]
 
@@ -463,6 +469,7 @@ def account_failed(account: CloudAccount, problem: CloudError, now: datetime) ->
 
     A reply that only concerns one hub (its garbage, its refusal, its congestion) never does.
     """
+    count_unknown_code(problem, now)
     if isinstance(problem, SignInAgain):
         sign_out(account, problem, now)
         return True
@@ -473,6 +480,12 @@ def account_failed(account: CloudAccount, problem: CloudError, now: datetime) ->
         wait_s = problem.retry_after_s if isinstance(problem, TryLater) else None
         account.rest(now, trouble=trouble_code(problem), text=str(problem), wait_s=wait_s)
     return is_account_wide
+
+
+def count_unknown_code(problem: CloudError, now: datetime) -> None:
+    """Count an error number of the cloud that is not explained yet."""
+    if problem.code is not None and problem.code not in _EXPLAINED:
+        count_unknown(Source.CLOUD, str(problem.code), problem.description, now)
 
 
 def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:

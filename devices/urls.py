@@ -6,6 +6,7 @@ from devices.api import views as api
 from devices.views import (
     accounts,
     batches,
+    codes,
     files,
     health,
     homeassistant,
@@ -44,6 +45,8 @@ urlpatterns = [
     path("queues/<int:pk>/stop/", batches.batch_stop, name="batch_stop"),
     path("queues/<int:pk>/go-on/", batches.batch_go_on, name="batch_go_on"),
     path("overview/", overview.overview, name="overview"),
+    path("codes/", codes.codes, name="codes"),
+    path("unexplained/", codes.unknown_texts, name="unknown_texts"),
     path("history/", installs.history, name="history"),
     path("installs/<int:pk>/receipt/", receipt.receipt, name="install_receipt"),
     path("audit/", trail.audit, name="audit"),

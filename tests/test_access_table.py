@@ -131,6 +131,8 @@ TABLE: dict[str, Row] = {
     "styleguide": Row("403 403 403 200 200 200 200 403 403 302"),
     "history": PAGE,
     "install_receipt": Row(LOOK, args={"pk": "job"}),
+    "codes": PAGE,
+    "unknown_texts": Row("403 403 403 200 200 403 200 403 403 302"),
     "audit": PAGE,
     "audit_chain": PAGE,
     "audit_csv": PAGE,

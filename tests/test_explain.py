@@ -37,7 +37,8 @@ OUTCOMES = {
     State.FAILED: "attempts_failed window_lapsed bad_window bad_payload failed",
     State.UNVERIFIED: "claimed_success_same_version claimed_success_other_version "
     "version_without_success version_despite_rejected version_despite_failed not_seen_online",
-    State.LOST: "silent stuck went_offline no_answer_from_cloud push_unknown signed_out",
+    State.LOST: "silent stuck went_offline never_ended no_answer_from_cloud push_unknown "
+    "signed_out",
     State.VERIFIED: "verified verified_late",
 }
 CASES = [(state, outcome) for state, codes in OUTCOMES.items() for outcome in codes.split()]

@@ -111,6 +111,7 @@ BOUND = {
     "token": {"household"},
     "image": {"account", "node"},
     "version": {"audit", "node", "ota"},
+    "unknown": set(),
 }
 
 

@@ -60,6 +60,7 @@ _BY_CODE: dict[int, tuple[type[CloudError], str]] = {
     105061: (OfferGone, _GONE),
     105078: (Busy, "The cloud is updating other hubs first; it asks to try again later."),
 }
+KNOWN_CODES = frozenset(_BY_CODE)
 # What the API's documentation says where it gives no code, for answers that carry none either.
 _CODE_OF_PHRASE = {
     "node does not belong to user": 103020,

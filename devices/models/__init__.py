@@ -41,6 +41,7 @@ from devices.models.ota import (
 from devices.models.report import Report, keep_report
 from devices.models.suspect import Suspect
 from devices.models.token import ApiToken, Scope
+from devices.models.unknown import Source, UnknownText, count_unknown
 from devices.models.version import VersionCause, VersionChange, hear_version
 
 __all__ = [
@@ -83,14 +84,17 @@ __all__ = [
     "Report",
     "Role",
     "Scope",
+    "Source",
     "StaffRole",
     "StaleJob",
     "State",
     "Suspect",
+    "UnknownText",
     "Unsealable",
     "User",
     "VersionCause",
     "VersionChange",
+    "count_unknown",
     "hear_version",
     "keep_report",
 ]

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.context import chosen
-from devices.explain import Stage, explain_job, explain_report
+from devices.explain import Stage, explain_job, explain_report, read_code, shown_with
 from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Report, State
 from devices.models.ota import OtaJobQuerySet
 from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
@@ -95,7 +95,6 @@ class Step:
     """"done", "now", "bad" or "ahead"."""
     at: datetime | None = None
     words: str = ""
-    last_heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +121,14 @@ def install(request: HttpRequest, pk: int) -> HttpResponse:
 def install_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     job = job_for(request, pk)
-    if request.GET.get("v") == str(job.revision):
+    if request.GET.get("v") == _version(job, installs.typical(job.hub_model, job.to_version)):
         return HttpResponse(status=204)
     return render(request, "devices/_install.html", _install(request, job))
+
+
+def _version(job: OtaJob, usual: installs.Typical) -> str:
+    """Return what differs when the page does: also when an install has come to take long."""
+    return f"{job.revision}{'-long' if usual.is_unusual(job, timezone.now()) else ''}"
 
 
 @require_POST
@@ -164,12 +168,11 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
         "witnesses": witnesses_of(job),
         "reports": reports,
         "typical": usual,
-        "is_long": bool(
-            job.is_live
-            and job.pushed_at is not None
-            and usual.slowest is not None
-            and timezone.now() - job.pushed_at > usual.slowest
-        ),
+        "is_long": usual.is_unusual(job, timezone.now()),
+        "version": _version(job, usual),
+        "gives_no_percent": job.state == State.RUNNING
+        and job.percent is None
+        and explain_report(job.cloud_word, job.cloud_info).stage == Stage.DOWNLOADING,
         "aside_until": installs.aside_until(job),
         "may_ask_again": may(user, Right.INSTALL, job.household),
         "may_cancel": not why_not_cancel(user, job),
@@ -213,7 +216,6 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
                 "bad" if is_bad else "done",
                 report.heard_at,
                 f"“{info}”",
-                report.last_heard_at,
             )
         )
     if job.version_agreed_at is not None and job.is_online and reached < Stage.BACK_ONLINE:
@@ -224,7 +226,7 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
         return [*steps, Step(of_job(job).words, tone, job.ended_at)]
     if steps[-1].tone == "done" and len(steps) > 1:
         last = steps[-1]
-        steps[-1] = Step(last.title, "now", last.at, last.words, last.last_heard_at)
+        steps[-1] = Step(last.title, "now", last.at, last.words)
     ahead = {
         Stage.STARTED: "The hub starts",
         Stage.DOWNLOADING: "Downloading",
@@ -288,6 +290,9 @@ def _online_witness(job: OtaJob) -> Witness:
     title = "Back online"
     if job.is_online is False:
         words = "Offline right now." if job.is_live else "Offline when last asked."
+        if job.restarting_at is not None and job.is_live:
+            words = "Offline: it said that it restarts."
+            return Witness("wifi", title, words, "speaking", job.restarting_at)
         return Witness(
             "wifi", title, words, "speaking" if job.is_live else "disagrees", job.online_seen_at
         )
@@ -295,6 +300,9 @@ def _online_witness(job: OtaJob) -> Witness:
         words = "It restarted and is connected again." if job.back_online_at else "Connected."
         agrees = "agrees" if job.version_agreed_at is not None else "speaking"
         return Witness("wifi", title, words, agrees, job.back_online_at or job.online_seen_at)
+    if job.is_online and job.restarting_at is not None:
+        words = "Online; it said that it restarts, and has not been seen offline."
+        return Witness("wifi", title, words, "", job.restarting_at)
     if job.is_online:
         return Witness("wifi", title, "Online; it has not restarted yet.", "", job.online_seen_at)
     return Witness("wifi", title, "Its connection is not known.", "")
@@ -313,7 +321,9 @@ def history(request: HttpRequest) -> HttpResponse:
     jobs = jobs_for(person(request), within=chosen(request)).for_list()
     if states := VERDICT_SHOWS[show][1]:
         jobs = jobs.filter(state__in=states)
-    if search:
+    if code := read_code(search):
+        jobs = jobs.filter(shown_with(code))
+    elif search:
         jobs = jobs.matching(search)
     for name, value in narrowed.items():
         jobs = NARROW[name](jobs, value)

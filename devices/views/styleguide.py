@@ -64,7 +64,7 @@ def _pieces() -> dict[str, Any]:
         "notices": ["info", "success", "warning", "error"],
         "steps": [
             Step("Done", "done", then, "“the hub's own words”"),
-            Step("Now", "now", then, "“Downloaded 40% Firmware Image”", then),
+            Step("Now", "now", then, "“Downloaded 40% Firmware Image”"),
             Step("Went wrong", "bad", then, "“OTA failed”"),
             Step("Still ahead", "ahead"),
         ],

@@ -19,6 +19,8 @@ HEAD = """\
 # Every explanation, by support code
 
 Made by `python manage.py explanations`; do not edit. Words in braces are filled in on the page.
+Words of a hub and numbers of a cloud that are not in here are shown as they were said, and counted:
+support and administrators read the counts under *Unexplained*.
 """
 EXPLAINED = ("Code", "When", "Verdict", "What happened", "Is the hub safe", "What to do now")
 REPORTED = ("Code", "Status", "The hub's words", "What we say", "Stage", "Then")

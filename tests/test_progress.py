@@ -1,0 +1,151 @@
+"""Progress is told as it is known: from the hub's own words and from finished installs like it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from devices.installs import typical
+from devices.models import Household, Node, OtaJob, State
+from tests.factories import make_account, make_household, make_job, make_node, make_offer, make_user
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def household(client: Client) -> Household:
+    household = make_household()
+    client.force_login(make_user(role="owner", household=household))
+    return household
+
+
+def finished(count: int, took: timedelta, *, outcome: str = "verified", **fields: Any) -> None:
+    state = {"verified": State.VERIFIED, "verified_late": State.VERIFIED}.get(outcome, State.FAILED)
+    for _ in range(count):
+        now = timezone.now()
+        times = {"pushed_at": now - took, "ended_at": now}
+        make_job(state=state, outcome=outcome, **times | fields)
+
+
+def under_way(household: Household, since: timedelta, **fields: Any) -> OtaJob:
+    times = {"pushed_at": timezone.now() - since, "last_news_at": timezone.now() - 40 * MINUTE / 60}
+    return make_job(make_node(make_account(household)), state=State.RUNNING, **times | fields)
+
+
+def page_of(client: Client, job: OtaJob) -> str:
+    return client.get(reverse("install", args=[job.pk])).content.decode()
+
+
+def test_finished_installs_tell_how_long_it_takes() -> None:
+    finished(11, 4 * MINUTE)
+    finished(1, 9 * MINUTE)
+    usual = typical("thermacell-hub", "5.3.3")
+    assert (usual.count, usual.verified) == (12, 12)
+    assert (usual.typical, usual.slowest) == (4 * MINUTE, 9 * MINUTE)
+    assert usual.unusual_after == 9 * MINUTE
+
+
+def test_one_that_took_a_night_does_not_make_a_night_usual() -> None:
+    finished(39, 4 * MINUTE)
+    finished(1, 600 * MINUTE)
+    usual = typical("thermacell-hub", "5.3.3")
+    assert usual.slowest == 600 * MINUTE
+    assert usual.unusual_after == 6 * MINUTE
+
+
+def test_two_are_too_few_to_call_a_third_unusual() -> None:
+    finished(2, 4 * MINUTE)
+    assert typical("thermacell-hub", "5.3.3").unusual_after is None
+
+
+def test_others_and_those_that_say_nothing_of_time_are_not_taken_for_it() -> None:
+    finished(3, 4 * MINUTE)
+    finished(1, 900 * MINUTE, outcome="verified_late")
+    finished(2, 30 * MINUTE, outcome="attempts_failed")
+    finished(5, 90 * MINUTE, hub_model="another")
+    finished(5, 90 * MINUTE, to_version="6.0.0")
+    finished(5, 90 * MINUTE, restored_at=timezone.now())
+    usual = typical("thermacell-hub", "5.3.3")
+    assert (usual.count, usual.verified, usual.slowest) == (6, 4, 4 * MINUTE)
+
+
+def offered(household: Household) -> Node:
+    node = make_node(make_account(household))
+    make_offer(node)
+    return node
+
+
+def test_before_confirming_it_is_told_how_those_like_it_went(
+    client: Client, household: Household
+) -> None:
+    confirm = reverse("hub_install", args=[offered(household).pk])
+    assert "has not installed this version on such a hub" in client.get(confirm).content.decode()
+    finished(2, MINUTE, outcome="attempts_failed")
+    said = client.get(confirm).content.decode()
+    assert "No of 2" not in said
+    assert "None of the 2 installs like this was verified here so far." in said
+    finished(10, 4 * MINUTE)
+    said = client.get(confirm).content.decode()
+    assert "10 of 12 installs like this were verified here, typically in 4 minutes" in said
+    assert "the slowest in 4 minutes" in said
+
+
+def test_while_it_runs_the_page_says_how_long_and_when_it_heard_last(
+    client: Client, household: Household
+) -> None:
+    finished(12, 4 * MINUTE)
+    said = page_of(
+        client,
+        under_way(
+            household,
+            2 * MINUTE,
+            cloud_word="in-progress",
+            cloud_meaning="in-progress",
+            cloud_info="Downloading Firmware Image",
+        ),
+    )
+    assert "12 of 12 installs like this were verified here, typically in 4 minutes" in said
+    assert "last heard <time" in said
+    assert ">40 s ago</time>" in said
+    assert "This hub gives no percent." in said
+    assert "<progress" not in said
+    assert "unusually long" not in said
+
+
+def test_a_percent_is_shown_only_when_the_hub_gives_one(
+    client: Client, household: Household
+) -> None:
+    told = {"cloud_word": "in-progress", "cloud_meaning": "in-progress"}
+    said = page_of(
+        client, under_way(household, MINUTE, cloud_info="Downloaded 40% Firmware Image", **told)
+    )
+    assert '<progress max="100" value="40">' in said
+    assert "gives no percent" not in said
+    # before the download nobody can know whether it will
+    said = page_of(
+        client,
+        under_way(household, MINUTE, cloud_info="Starting OTA Upgrade (HTTPS attempt 1/3)", **told),
+    )
+    assert "gives no percent" not in said
+
+
+def test_what_takes_long_is_said_without_alarm_and_an_open_page_hears_of_it(
+    client: Client, household: Household
+) -> None:
+    finished(12, 4 * MINUTE)
+    job = under_way(household, 2 * MINUTE)
+    live = reverse("install_live", args=[job.pk])
+    version = client.get(reverse("install", args=[job.pk])).context["version"]
+    assert client.get(live, {"v": version}).status_code == 204
+    OtaJob.objects.filter(pk=job.pk).update(pushed_at=timezone.now() - 7 * MINUTE)
+    answer = client.get(live, {"v": version})
+    assert answer.status_code == 200
+    said = answer.content.decode()
+    assert "That is unusually long." in said
+    assert "It does not mean that something is wrong" in said
+    assert "You need not do anything." in said
+    assert client.get(live, {"v": answer.context["version"]}).status_code == 204

@@ -22,7 +22,7 @@ from devices.models import Actor, AuditEvent, Household, Role, StaffRole, User, 
 from devices.models.audit import content_digest, link_digest
 from devices.review import Asked, Trail
 from tests import tamper
-from tests.factories import PASSWORD, make_household, make_user
+from tests.factories import make_household, make_user, sign_in
 from tests.services import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -67,9 +67,7 @@ def verify(verifier: Path, export: bytes, *words: str) -> tuple[int, str]:
 
 
 def signed_in(user: User) -> Client:
-    client = Client()
-    assert client.login(email=user.email, password=PASSWORD)
-    return client
+    return sign_in(Client(), user)
 
 
 def body(answer: Any) -> bytes:

@@ -22,7 +22,7 @@ from devices.models import (
     audit,
 )
 from devices.review import Asked, Trail
-from tests.factories import PASSWORD, make_household, make_job, make_user
+from tests.factories import make_household, make_job, make_user, sign_in
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.worker()
@@ -54,9 +54,7 @@ def walk(trail: Trail) -> list[int]:
 
 
 def signed_in(user: User) -> Client:
-    client = Client()
-    assert client.login(email=user.email, password=PASSWORD)
-    return client
+    return sign_in(Client(), user)
 
 
 def test_pages_go_on_where_they_ended_although_rows_come(auditor: User) -> None:

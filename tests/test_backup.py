@@ -290,6 +290,18 @@ def test_a_damaged_or_foreign_file_is_refused_and_changes_nothing(
     assert sorted(path.name for path in plain.data_dir.iterdir() if "re" in path.name) == []
 
 
+def test_a_damaged_database_is_replaced_and_kept(plain: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "kept.tar.gz"
+    plain.ok("backup", str(file))
+    broken = b"SQLite format 3\0" + b"\xff" * 5000
+    (plain.data_dir / "db.sqlite3").write_bytes(broken)
+    says(plain.run("restore", str(file)), "There is an installation here already")
+    plain.ok("restore", str(file), "--force")
+    assert OWNER in plain.ok("household", "list")
+    kept = next(plain.data_dir.glob("replaced-*")) / "db.sqlite3"
+    assert kept.read_bytes() == broken
+
+
 def test_a_changed_trail_is_told_and_restored_only_when_insisted_on(
     plain: Kept, tmp_path: Path
 ) -> None:

@@ -96,12 +96,12 @@ def _require_fitting(manifest: Manifest, target: Database) -> None:
 
 def _what_is_there() -> dict[str, Any]:
     """Return what the present installation holds; empty when nobody has used it yet."""
-    if "devices_user" not in connection.introspection.table_names():
-        return {}
     try:
+        if "devices_user" not in connection.introspection.table_names():
+            return {}
         people, households = User.objects.count(), Household.objects.count()
         head = AuditHead.objects.filter(pk=1).first()
-    except DatabaseError:  # tables of another version: somebody's in any case
+    except DatabaseError:  # damaged, or tables of another version: somebody's in any case
         return {"people": "unknown", "households": "unknown"}
     if not people and not households:
         return {}

@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from devices.models import Household, Membership, User
@@ -62,6 +63,11 @@ class Page:
     @property
     def has_many_households(self) -> bool:
         return self.sees_all or len(self.memberships) > 1
+
+    @property
+    def issuer(self) -> str:
+        """Return what the other way to sign in is called; "" when there is none."""
+        return settings.OIDC.name if settings.OIDC is not None else ""
 
     @property
     def administers(self) -> bool:

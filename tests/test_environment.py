@@ -233,7 +233,7 @@ def test_a_bad_value_in_the_file_is_refused_like_any_other(tmp_path: Path) -> No
 def test_the_example_names_exactly_what_is_read() -> None:
     named = set(re.findall(r"^# ([A-Z][A-Z0-9_]+)=", EXAMPLE, re.MULTILINE))
     read: set[str] = {"ENV_FILE"}
-    for module in ("settings", "environment", "keys"):
+    for module in ("settings", "environment", "keys", "issuer"):
         tree = ast.parse((ROOT / "thermacell_web" / f"{module}.py").read_text())
         for node in ast.walk(tree):
             is_reading = isinstance(node, ast.Call) and re.match(

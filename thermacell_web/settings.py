@@ -26,6 +26,7 @@ from thermacell_web.environment import (
     read_time_zone,
     read_word,
 )
+from thermacell_web.issuer import read_issuer
 from thermacell_web.keys import read_fallbacks, read_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -205,6 +206,33 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_ISSUER = "Thermacell Web"
 
+# Somebody else may say who a person is: only of people who are here already, by an address that
+# the issuer calls verified.
+OIDC = read_issuer()
+if OIDC is not None:
+    INSTALLED_APPS += ["allauth.socialaccount", "allauth.socialaccount.providers.openid_connect"]
+SOCIALACCOUNT_PROVIDERS = (
+    {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [
+                {
+                    "provider_id": "sso",
+                    "name": OIDC.name,
+                    "client_id": OIDC.client_id,
+                    "secret": OIDC.secret,
+                    "settings": {"server_url": OIDC.address},
+                }
+            ],
+        }
+    }
+    if OIDC is not None
+    else {}
+)
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+
 # A session ends when nobody used it for so long, and in any case after so many days. That of staff
 # ends sooner: see STAFF_IDLE.
 SESSION_IDLE = timedelta(hours=read_number("SESSION_IDLE_HOURS", 72, 1, 24 * 90))
@@ -237,7 +265,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # a sign-in form that leads on to the issuer is followed there
+        "form-action": [SELF, *([OIDC.origin] if OIDC is not None else [])],
         "manifest-src": [SELF],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],

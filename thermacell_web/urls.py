@@ -2,8 +2,9 @@
 
 from typing import NoReturn
 
+from django.conf import settings
 from django.http import Http404, HttpRequest
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 
 def closed(request: HttpRequest, **_: object) -> NoReturn:
@@ -21,10 +22,17 @@ closed_pages = [
     path("login/code/confirm/", closed, name="account_confirm_login_code"),
 ]
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", include(closed_pages)),
     path("account/", include("allauth.account.urls")),
     path("account/factors/", include("allauth.mfa.urls")),
     path("account/sessions/", include("allauth.usersessions.urls")),
     path("", include("devices.urls")),
 ]
+if settings.OIDC is not None:
+    urlpatterns[:0] = [
+        path("account/other/signup/", closed, name="socialaccount_signup"),
+        path("account/other/", closed, name="socialaccount_connections"),
+        path("account/other/", include("allauth.socialaccount.urls")),
+        path("account/", include("allauth.socialaccount.providers.openid_connect.urls")),
+    ]

@@ -82,7 +82,7 @@ def heard(job: OtaJob, news: Heard, now: datetime, limits: Timings | None = None
         account_failed(job.node.account, problem, now)
     with transaction.atomic():
         audit.lock()
-        mine = OtaJob.objects.select_for_update().filter(pk=job.pk, state=job.state)
+        mine = job.as_loaded().select_for_update()
         if not mine.filter(next_poll_at__isnull=False).exists():
             # moved by someone else, or a newer attempt now owns the cloud's words
             raise StaleJob(f"job {job.pk} is no longer {job.state} and listening")
@@ -136,8 +136,7 @@ def _take_in(job: OtaJob, changes: dict[str, Any], now: datetime) -> None:
     quiet |= {"online_seen_at", "settled_s", "failing_s", "proving_s", "unanswered_s"}
     if all(getattr(job, name) == value for name, value in changes.items() if name not in quiet):
         # nothing a page shows: written without a new revision
-        guarded = OtaJob.objects.filter(pk=job.pk, state=job.state)
-        if not guarded.update(**changes):
+        if not job.as_loaded().update(**changes):
             raise StaleJob(f"job {job.pk} is no longer {job.state}")
         for name, value in changes.items():
             setattr(job, name, value)
@@ -162,7 +161,10 @@ def _learn(job: OtaJob, news: Heard, now: datetime, limits: Timings) -> dict[str
     changes |= {"answered_at": now, "unanswered_s": 0.0}
     is_news = news.status is not None and _learn_status(job, news.status, now, changes)
     if job.state == State.PUSHING:
-        settled_s = job.settled_s + _gap_s(job.answered_at or job.claimed_at, now, limits.push_by_s)
+        # until the question was asked, not until its answer came: the answer is about then
+        asked_at = news.asked_at or now
+        since = job.answered_at or job.claimed_at
+        settled_s = job.settled_s + _gap_s(since, asked_at, limits.push_by_s)
         changes["settled_s"] = settled_s
         if not is_news and settled_s >= limits.settle_s and _says_unsent(job, news.status):
             changes["unsent_answers"] = job.unsent_answers + 1

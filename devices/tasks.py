@@ -155,9 +155,7 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
         job.unanswered_s = unanswered_s
         settle(job, now)
         if job.is_listening and job.next_poll_at is not None and job.next_poll_at <= now:
-            listening = OtaJob.objects.filter(
-                pk=job.pk, state=job.state, next_poll_at__isnull=False
-            )
+            listening = job.as_loaded().filter(next_poll_at__isnull=False)
             listening.update(next_poll_at=next_poll(job, now, timings()))
     except StaleJob:
         return

@@ -6,6 +6,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from devices.cloud.errors import AnswerUnreadable
+from devices.follow import Heard, heard
 from devices.models import (
     LIVE,
     TRANSITIONS,
@@ -18,10 +20,12 @@ from devices.models import (
     StaleJob,
     State,
 )
+from devices.push import PushTooLate, push_failed
 from tests.factories import make_account, make_job, make_node
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.worker()
+NOWHERE = AnswerUnreadable("The cloud's answer is not JSON.")
 
 
 @pytest.mark.parametrize("old", list(State))
@@ -49,6 +53,29 @@ def test_a_job_moved_by_someone_else_is_stale_and_nothing_is_written() -> None:
     with pytest.raises(StaleJob):
         job.note(timezone.now(), trouble="x")
     assert AuditEvent.objects.count() == 1
+
+
+def test_who_holds_an_older_claim_cannot_undo_a_newer_one() -> None:
+    """The same state again is not the same claim: the first sender must not free the second."""
+    late = make_job(state=State.PUSHING)
+    other = OtaJob.objects.get(pk=late.pk)
+    other.move_to(State.REQUESTED, actor=WORKER, note="the cloud says that nothing was sent")
+    other.move_to(State.PUSHING, actor=WORKER, note="claimed again", pushes=other.pushes + 1)
+    with pytest.raises(StaleJob):
+        push_failed(late, PushTooLate(), timezone.now())
+    with pytest.raises(StaleJob):
+        heard(late, Heard(None, NOWHERE, NOWHERE), timezone.now())
+    late.refresh_from_db()
+    assert (late.state, late.pushes) == (State.PUSHING, 2)
+
+
+def test_a_word_from_soon_after_the_push_proves_nothing_however_late_it_is_written() -> None:
+    now = timezone.now()
+    job = make_job(state=State.PUSHING, now=now - timedelta(minutes=2))
+    for asked_at in (now - timedelta(seconds=110), now - timedelta(seconds=100)):
+        heard(job, Heard(None, NOWHERE, NOWHERE, asked_at), now)
+    job.refresh_from_db()
+    assert (job.state, job.unsent_answers) == (State.PUSHING, 0)
 
 
 def test_every_state_ends_or_can_end() -> None:

@@ -322,9 +322,14 @@ class OtaJob(models.Model):
                 },
             )
 
+    def as_loaded(self) -> "OtaJobQuerySet":
+        """Return this row, unless it was moved since this object was loaded: it may even have come
+        back to the same state by another claim, whose push is not ours to judge.
+        """
+        return OtaJob.objects.filter(pk=self.pk, state=self.state, pushes=self.pushes)
+
     def _write(self, now: datetime, changes: dict[str, Any]) -> None:
-        guarded = OtaJob.objects.filter(pk=self.pk, state=self.state)
-        if not guarded.update(revision=F("revision") + 1, **changes):
+        if not self.as_loaded().update(revision=F("revision") + 1, **changes):
             raise StaleJob(f"job {self.pk} is no longer {self.state}")
         self.revision += 1
         for name, value in changes.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devices.simcloud import cli, control, server
+from devices.simcloud import cli, control, images, server
 from devices.simcloud.app import App
 from devices.simcloud.wire import Answer, Request
 
@@ -87,6 +87,10 @@ def test_ten_thousand_odd_requests_are_all_answered_in_form(app: App) -> None:
         method, path = dice.choice(routes)
         query = {name: str(dice.choice([*ODD, *nodes])) for name in dice.sample(names, 2)}
         answer = app.handle(request(method, path, odd(3), query=query, headers=headers))
+        if path == images.IMAGE:
+            # an object store answers here, in its own form, and no odd link is signed
+            assert (answer.status, answer.headers["Content-Type"]) == (403, "application/xml")
+            continue
         told = json.loads(answer.body)
         if answer.status == 401:
             headers = sign_in(app)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
+from django_q.models import OrmQ
 
 from devices import installs, tasks
 from devices.confirm import bind
@@ -221,6 +222,7 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
             AuditEvent.objects.all().delete()
             AuditHead.objects.all().delete()
         Beat.objects.all().delete()
+        OrmQ.objects.all().delete()
 
 
 @pytest.mark.processes

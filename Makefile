@@ -71,8 +71,11 @@ check: $(DEV) ## Check migrations and the production settings
 	@$(APART) $(BIN)/python -W error manage.py makemigrations --check --dry-run
 	@$(APART) PUBLIC_URL=https://hubs.example.org $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
+# Tests of real processes mostly wait for them, so twice as many runners as cores are kept busy.
+SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser"
 	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \

@@ -24,6 +24,12 @@ def leave_out(what: str) -> NoReturn:
     pytest.skip(LEFT_OUT + what)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait for real processes: none of them is left for the end."""
+    waiting = {item.path for item in items if item.get_closest_marker("processes")}
+    items.sort(key=lambda item: item.path not in waiting)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say what was left out, and how many tests that concerns."""
     reasons: dict[str, int] = {}

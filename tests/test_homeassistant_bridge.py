@@ -323,7 +323,7 @@ def test_a_stored_command_is_thrown_away_when_the_bridge_connects(
     world = World(bridge, ear)
     shown = world.entity.payload
     bridge.close()
-    assert not world.is_online()
+    ear.wait(lambda: not world.is_online())
     world.entity.press(shown, retain=True)
     second = Bridge()
     try:

@@ -18,6 +18,7 @@ import pytest
 from devices.launch import CannotStart, demo, leftovers
 from devices.launch.ports import read_port, require_free
 from devices.launch.supervisor import Program, Supervisor
+from devices.management.commands.start import NAMES
 from tests.product import ROOT, Product, free_port
 
 # Long enough that a Unix socket no longer fits, and with what shells and configurations trip over.
@@ -76,11 +77,13 @@ class Started(Product):
         leftovers.sweep(self.data_dir.resolve() / "run")
 
 
-def eventually(is_true: Callable[[], object], limit_s: float = 30) -> None:
+def eventually(
+    is_true: Callable[[], object], limit_s: float = 30, says: Callable[[], str] = str
+) -> None:
     """Return as soon as it is true; fail when it does not come true in time."""
     deadline = time.monotonic() + limit_s
     while not is_true():
-        assert time.monotonic() < deadline, f"not true within {limit_s} s"
+        assert time.monotonic() < deadline, f"not true within {limit_s} s\n{says()}"
         time.sleep(0.05)
 
 
@@ -137,7 +140,8 @@ def test_what_is_killed_comes_back_alone(running: Started, program: str) -> None
     eventually(lambda: running.processes(program))
     eventually(lambda: running.answer("/healthz") == 200)
     eventually(lambda: running.answer("/apiversions", running.cloud_port) == 200)
-    eventually(lambda: "had stopped and was started again" in running.text)
+    again = f"{NAMES[program]} had stopped and was started again"
+    eventually(lambda: again in running.text, says=lambda: running.text)
     mains = [one for one in running.processes(program) if one.ppid() == running.supervisor().pid]
     assert len(mains) == 1
 

@@ -5,7 +5,6 @@ end of the output says so. With CI=true nothing is left out: there it fails.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -59,15 +58,8 @@ def postgres_server() -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """Yield the address of a fresh, empty database; it is gone afterwards."""
-    import psycopg
-
-    name = f"thermacell_web_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        try:
-            yield services.with_database(postgres_server, name)
-        finally:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+    with services.fresh_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 import os
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,6 +34,20 @@ def postgres_url() -> str:
 def with_database(url: str, name: str) -> str:
     """Return the address of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Yield the address of a fresh, empty PostgreSQL database; it is gone afterwards."""
+    import psycopg
+
+    server, name = postgres_url(), f"thermacell_web_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        try:
+            yield with_database(server, name)
+        finally:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
 def redis_url() -> str:

@@ -162,5 +162,6 @@ class Books:
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for job in self.jobs.values():
             course = self.diary.courses.get((job.node, job.cloud_job), "not known")
-            found[course][job.state] += 1
+            why = f" ({job.outcome})" if job.state == State.LOST else ""
+            found[course][f"{job.state}{why}"] += 1
         return found

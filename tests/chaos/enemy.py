@@ -19,11 +19,14 @@ ASKED = ["*/ota_update", "*/ota_status", "*/nodes/config", "*/nodes/status", "*/
 class Enemy(threading.Thread):
     """Does harm, one thing after the other, until it is told that it was enough."""
 
-    def __init__(self, installation: Installation, seed: str, pause_s: float) -> None:
+    def __init__(
+        self, installation: Installation, seed: str, pause_s: float, only: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(daemon=True)
         self.installation = installation
         self.dice = random.Random(f"{seed} enemy")
         self.pause_s = pause_s
+        self.only = only
         self.is_over = threading.Event()
         self.kills: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -31,7 +34,7 @@ class Enemy(threading.Thread):
 
     def run(self) -> None:
         harms = self._harms()
-        while not self.is_over.wait(self.dice.expovariate(1 / self.pause_s)):
+        while harms and not self.is_over.wait(self.dice.expovariate(1 / self.pause_s)):
             harm = self.dice.choices([one for one, _ in harms], [much for _, much in harms])[0]
             try:
                 harm()
@@ -40,12 +43,12 @@ class Enemy(threading.Thread):
 
     def _harms(self) -> list[tuple[Callable[[], None], int]]:
         harms: list[tuple[Callable[[], None], int]] = [
-            (self.kill_a_worker, 8),
-            (self.kill_its_parent, 4),
-            (self.kill_the_sentinel, 3),
-            (self.kill_the_web_server, 6),
+            (self.kill_a_worker, 12),
+            (self.kill_its_parent, 6),
+            (self.kill_the_sentinel, 4),
+            (self.kill_the_web_server, 8),
             (self.kill_the_watchdog, 1),
-            (self.kill_the_cloud, 3),
+            (self.kill_the_cloud, 4),
             (self.cut_the_power, 1),
             (self.kill_the_start, 1),
             (self.cut_before_the_push, 4),
@@ -62,7 +65,7 @@ class Enemy(threading.Thread):
             harms.append((self.cut_the_database, 4))
         elif self.installation.is_small_disk:
             harms.append((self.fill_the_disk, 2))
-        return harms
+        return [one for one in harms if not self.only or one[0].__name__ in self.only]
 
     # Kills
 

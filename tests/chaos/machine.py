@@ -28,6 +28,8 @@ class Run:
     limit_s: float = 3600
     database_url: str = ""
     broken: str = ""
+    only_harms: tuple[str, ...] = ()
+    only_courses: tuple[str, ...] = ()
 
 
 @dataclass
@@ -84,10 +86,11 @@ def _attack(run: Run, installation: Installation, result: Result) -> None:
             visitors[index // run.hubs],
             run.seed,
             is_over,
+            run.only_courses,
         )
         for index, node in enumerate(installation.cloud.node_ids())
     ]
-    enemy = Enemy(installation, run.seed, run.pause_s)
+    enemy = Enemy(installation, run.seed, run.pause_s, run.only_harms)
     for one in (*people, enemy):
         one.start()
     while monotonic() - began < run.limit_s:

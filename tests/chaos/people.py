@@ -160,13 +160,14 @@ class Person(threading.Thread):
         visitor: Visitor,
         seed: str,
         is_over: threading.Event,
+        only_courses: tuple[str, ...] = (),
     ) -> None:
         super().__init__(daemon=True)
         self.installation, self.watcher, self.diary = installation, watcher, diary
         self.node, self.index, self.visitor = node, index, visitor
         self.dice = random.Random(f"{seed} {node}")
         self.is_over = is_over
-        self.stuck: str = ""
+        self.courses = only_courses or tuple(COURSES)
 
     @property
     def now(self) -> HubNow:
@@ -182,8 +183,8 @@ class Person(threading.Thread):
 
     def _publish(self, version: str) -> bool:
         """Let the cloud offer something new; True when the product has come to know of it."""
-        names = list(COURSES)
-        course = self.dice.choices(names, [COURSES[name][2] for name in names])[0]
+        weights = [COURSES[name][2] for name in self.courses]
+        course = self.dice.choices(self.courses, weights)[0]
         cloud = self.installation.cloud
         try:
             cloud.set_online(self.index, True)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -87,7 +88,12 @@ class Listener:
     """A second client, as Home Assistant is one: keeps the last message of every topic."""
 
     def __init__(
-        self, port: int, *filters: str, user: str = "", password: str = "", status: str = ""
+        self,
+        port: int,
+        *filters: str,
+        user: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.heard: dict[str, bytes] = {}
         self.retained: dict[str, bool] = {}
@@ -98,6 +104,8 @@ class Listener:
         self.client = Client(CallbackAPIVersion.VERSION2)
         if user:
             self.client.username_pw_set(user, password)
+        if tls is not None:
+            self.client.tls_set_context(tls)
         self.client.on_connect = self._on_connect
         self.client.on_message = self._on_message
         self.client.reconnect_delay_set(1, 1)

@@ -1,8 +1,10 @@
 """The bridge at a real Mosquitto broker, with a second client in Home Assistant's place."""
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from socket import SHUT_RDWR, socket
 from typing import Any, cast
 
@@ -21,6 +23,7 @@ from devices.models import (
     Repellent,
     Role,
 )
+from tests.certificates import Authority, written
 from tests.factories import (
     make_account,
     make_household,
@@ -522,6 +525,50 @@ def test_a_household_may_have_a_broker_of_its_own(bridge: Bridge, ear: Listener)
         turn_until(bridge, lambda: ear.topics("/config") and own_ear.topics("/config"))
         assert [topic.split("/")[3] for topic in ear.topics("/config")] == [str(nodes[0].pk)]
         assert [topic.split("/")[3] for topic in own_ear.topics("/config")] == [str(nodes[1].pk)]
+
+
+def test_a_broker_may_ask_for_tls_and_a_certificate(bridge: Bridge, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    authority = Authority()
+    certificate, key = authority.issue("broker")
+    files = written(tmp_path, authority=authority.pem, certificate=certificate, key=key)
+    lines = [
+        "allow_anonymous true",
+        f"cafile {files['authority']}",
+        f"certfile {files['certificate']}",
+        f"keyfile {files['key']}",
+        "require_certificate true",
+    ]
+    house = make_household()
+    node = make_node(make_account(house))
+    with Mosquitto(*lines) as strict:
+        link = HomeAssistantLink(household=house, is_on=True, ca_pem=authority.pem)
+        link.keep_broker(strict.url.replace("mqtt://", "mqtts://"))
+        link.save()
+        # without a certificate of ours it does not talk to us, and the page says so
+        turn_until(bridge, lambda: HomeAssistantLink.objects.get().trouble != "")
+        assert HomeAssistantLink.objects.get().state != "connected"
+        ours = authority.issue("thermacell-web")
+        link.keep_client_pem("".join(ours))
+        link.revision += 1
+        link.save()
+        turn_until(bridge, lambda: HomeAssistantLink.objects.get().state == "connected")
+        mine, secret = authority.issue("home-assistant")
+        context = ssl.create_default_context(cadata=authority.pem)
+        pair = written(tmp_path, mine=mine, secret=secret)
+        context.load_cert_chain(pair["mine"], pair["secret"])
+        with Listener(strict.port, tls=context) as listener:
+            turn_until(bridge, lambda: listener.topics(f"/{node.pk}/config"))
+
+
+def test_a_thousand_hubs_are_announced(bridge: Bridge, ear: Listener) -> None:
+    account = make_account(make_household())
+    Node.objects.bulk_create(
+        Node(account=account, node_id=f"N{n:021}", name=f"Porch {n}", fw_version="5.3.2")
+        for n in range(1000)
+    )
+    turn_until(bridge, lambda: len(ear.topics("/config")) == 1000, limit_s=60)
+    assert all(errors_in(ear.read(t), DEVICE_MESSAGE) == [] for t in ear.topics("/config")[::100])
 
 
 def test_no_password_reaches_a_log(settings: Any, caplog: Any) -> None:

@@ -109,7 +109,8 @@ def _attack(run: Run, installation: Installation, result: Result) -> None:
     installation.cloud.clear_faults()
     for person in people:
         person.join(90)
-    result.violations += [f"the machine itself: {words}" for words in enemy.problems]
+    problems = [*enemy.problems, *diary.problems]
+    result.violations += [f"the machine itself: {words}" for words in problems]
     _rest(installation, result)
     watcher.is_over.set()
     watcher.join(90)

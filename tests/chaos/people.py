@@ -9,6 +9,7 @@ import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ class Diary:
     accepted: list[int] = field(default_factory=list)  # jobs whose page they were shown
     courses: dict[tuple[str, str], str] = field(default_factory=dict)  # (node, cloud job): course
     endless: list[int] = field(default_factory=list)  # jobs that got no verdict in good time
+    problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -174,12 +176,23 @@ class Person(threading.Thread):
         return self.watcher.now[self.node]
 
     def run(self) -> None:
+        try:
+            self._live()
+        except Exception as problem:  # the machine itself failed: said, never swallowed
+            self.diary.problems.append(f"who lives with {self.node}: {problem!r}")
+
+    def _live(self) -> None:
         number = 0
         while not self.is_over.is_set():
             number += 1
             if self._publish(f"6.{number}.{self.index}") and self._install():
                 while self.dice.random() < 0.5 and self._may_try_again() and self._install():
                     self.diary.count("tried again")
+
+    def spend_a_day(self, day: int) -> None:
+        """Install one offer, and come back tomorrow."""
+        if self._publish(f"6.{day}.{self.index}"):
+            self._install()
 
     def _publish(self, version: str) -> bool:
         """Let the cloud offer something new; True when the product has come to know of it."""
@@ -190,7 +203,7 @@ class Person(threading.Thread):
             cloud.set_online(self.index, True)
             cloud.set_scenario(self.index, course, **COURSES[course][0])
             job = cloud.swap_offer(self.index, fw_version=version)["ota_job_id"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, HTTPException, ValueError, KeyError):
             sleep(1)  # it was killed; it comes back with what it had
             return False
         self.diary.courses[self.node, job] = course

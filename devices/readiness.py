@@ -4,6 +4,7 @@ Whoever adds a part of the product that can fail by itself adds its question to 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,8 +15,9 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Beat, Suspect
-from devices.models.beat import WATCHDOG, WORKER
+from devices.models import Beat, HomeAssistantLink, Suspect
+from devices.models.beat import BRIDGE, TRAIL, WATCHDOG, WORKER
+from devices.models.homeassistant import LineState
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,22 @@ def watchdog() -> Part:
     return part if part.figures["beat_age_s"] is not None else Part(True, part.figures)
 
 
+def trail() -> Part:
+    """When was the trail last looked after? Every ten minutes; no install waits for it."""
+    return Part(True, _beat(TRAIL, LOOP_SILENT_AFTER).figures)
+
+
+def homeassistant() -> Part:
+    """When was the bridge last there, and how do its lines stand? Nothing else waits for it."""
+    states = HomeAssistantLink.objects.filter(is_on=True).values_list("state", flat=True)
+    lines = Counter(states)
+    return Part(
+        True,
+        _beat(BRIDGE, LOOP_SILENT_AFTER).figures
+        | {"connected": lines[LineState.CONNECTED], "lost": lines[LineState.LOST]},
+    )
+
+
 def _beat(name: str, silent_after: timedelta) -> Part:
     last = Beat.last(name)
     if last is None:
@@ -113,6 +131,8 @@ PARTS: dict[str, Callable[[], Part]] = {
     "installs": installs,
     "chores": chores,
     "watchdog": watchdog,
+    "trail": trail,
+    "homeassistant": homeassistant,
 }
 
 

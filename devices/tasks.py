@@ -22,6 +22,7 @@ from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
 from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
 from devices.models import Beat, CloudAccount, ImageFetch, Node, OtaJob, StaleJob, State
+from devices.models.beat import TRAIL as TRAIL_BEAT
 from devices.push import (
     PushTooLate,
     expire,
@@ -80,12 +81,12 @@ def chores_loop() -> None:
 def trail_upkeep() -> None:
     """Put the audit trail's head outside, prune what is too old, verify: what of it is due."""
     holder, now = uuid.uuid4().hex, timezone.now()
-    if not Beat.take("trail", holder, now, TRAIL_LEASE):
+    if not Beat.take(TRAIL_BEAT, holder, now, TRAIL_LEASE):
         return
     try:
         keep_trail(now)
     finally:
-        Beat.give_back("trail", holder)
+        Beat.give_back(TRAIL_BEAT, holder)
 
 
 def installs_are_idle(now: datetime) -> bool:

@@ -5,6 +5,8 @@ worker, bridge, simulated cloud, a Mosquitto broker, and a second client that pr
 import json
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from devices.launch import leftovers
 from tests.mosquitto import Listener, Mosquitto
-from tests.product import Product
+from tests.product import ROOT, Product
 
 pytestmark = pytest.mark.processes
 
@@ -25,6 +27,28 @@ pytestmark = pytest.mark.processes
 def product(tmp_path: Path, broker: Mosquitto) -> Iterator[Product]:
     with Product(tmp_path / "demo", mqtt_url=broker.url) as started:
         yield started
+
+
+NAME_A_BROKER = """
+from devices.models import HomeAssistantLink, Household
+link = HomeAssistantLink(household=Household.objects.get(name="Garden house"), is_on=True)
+link.keep_broker("{url}")
+link.save()
+"""
+
+
+def test_the_bridge_starts_once_a_household_names_a_broker(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    with Product(tmp_path / "demo") as started, Listener(broker.port) as ear:
+        run_folder = started.data_dir.resolve() / "run"
+        assert not leftovers.find(run_folder, "homeassistant")
+        inside = leftovers.find(run_folder, "web")[0].environ()
+        command = [sys.executable, "manage.py", "shell", "--no-imports", "-c"]
+        told = NAME_A_BROKER.format(url=broker.url)
+        subprocess.run([*command, told], cwd=ROOT, env=inside, check=True, timeout=60)
+        ear.wait(lambda: len(ear.topics("/config")) == 7, limit_s=60)
+        assert leftovers.find(run_folder, "homeassistant")
 
 
 class Seen:

@@ -15,8 +15,8 @@ from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Beat
-from tests.factories import make_account, make_node
+from devices.models import Beat, HomeAssistantLink
+from tests.factories import make_account, make_household, make_node
 from tests.product import ROOT, free_port
 from tests.test_start import eventually
 
@@ -47,7 +47,8 @@ def test_ready_when_both_loops_beat_and_nothing_waits(client: Client, settings: 
     wait_in_queue(settings, 2)
     status, parts = ready(client)
     assert status == 200
-    assert list(parts) == ["database", "queue", "installs", "chores", "watchdog"]
+    needed = ["database", "queue", "installs", "chores", "watchdog"]
+    assert list(parts) == [*needed, "trail", "homeassistant"]
     assert parts["queue"]["due"] == 1
     assert 2 <= parts["queue"]["oldest_due_s"] < 60
     assert 3 <= parts["installs"]["beat_age_s"] < 60
@@ -68,6 +69,18 @@ def test_not_ready_names_the_part(client: Client, part: str, ages: dict[str, flo
     status, parts = ready(client)
     assert status == 503
     assert [name for name, told in parts.items() if not told["ok"]] == [part]
+
+
+@pytest.mark.django_db
+def test_no_install_waits_for_the_bridge_or_the_trail_but_both_are_told(client: Client) -> None:
+    beat(installs=1, chores=1, watchdog=1, trail=700, homeassistant=3600)
+    for state in ("lost", "connected", "connected"):
+        HomeAssistantLink.objects.create(household=make_household(), is_on=True, state=state)
+    status, parts = ready(client)
+    assert status == 200
+    assert parts["trail"]["beat_age_s"] >= 700
+    assert parts["homeassistant"]["beat_age_s"] >= 3600
+    assert (parts["homeassistant"]["connected"], parts["homeassistant"]["lost"]) == (2, 1)
 
 
 @pytest.mark.django_db

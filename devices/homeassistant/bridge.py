@@ -35,10 +35,10 @@ from devices.models import (
     audit,
 )
 from devices.models.account import Unsealable
+from devices.models.beat import BRIDGE
 
 log = logging.getLogger(__name__)
 
-BEAT = "homeassistant"
 LEASE = timedelta(seconds=15)
 BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 0.5
@@ -110,12 +110,12 @@ class Bridge:
         if self.is_mine:
             self.is_mine = False
             with suppress(DatabaseError):
-                Beat.give_back(BEAT, self.holder)
+                Beat.give_back(BRIDGE, self.holder)
 
     def _hold(self) -> None:
         now, was_mine = timezone.now(), self.is_mine
         hold = Beat.renew if was_mine else Beat.take
-        self.is_mine = hold(BEAT, self.holder, now, LEASE)
+        self.is_mine = hold(BRIDGE, self.holder, now, LEASE)
         if was_mine and not self.is_mine:
             log.warning("homeassistant: another bridge took over")
             self._leave_all()

@@ -44,7 +44,8 @@ def worker() -> Program:
 
 def bridge() -> Program:
     """Return the bridge to Home Assistant: nothing else waits for it, or for its broker."""
-    return Program(BRIDGE, [sys.executable, "manage.py", "homeassistant"], rank=400, stop_wait_s=5)
+    command = [sys.executable, "manage.py", "homeassistant"]
+    return Program(BRIDGE, command, rank=400, stop_wait_s=5, starts_last=True)
 
 
 def watchdog() -> Program:

@@ -15,11 +15,11 @@ from devices import homelink
 from devices.broker import BrokerUnusable
 from devices.homelink_forms import HomeAssistantForm
 from devices.models import Beat, HomeAssistantLink, LineState, Node, Unsealable
+from devices.models.beat import BRIDGE
 from devices.policies import Right
 from devices.views.access import actor_in, household_for, person, signed_in
 from devices.views.homeassistant_yaml import SECRETS, configuration
 
-BEAT = "homeassistant"
 SILENT_AFTER = timedelta(seconds=30)
 TEST_GIVEN_UP_AFTER = timedelta(seconds=30)
 
@@ -111,7 +111,7 @@ def _line(link: HomeAssistantLink) -> dict[str, object]:
         took_s = (answered_at - asked_at).total_seconds()
     return {
         "link": link,
-        "line": _stands(link, Beat.is_alive(BEAT, SILENT_AFTER)),
+        "line": _stands(link, Beat.is_alive(BRIDGE, SILENT_AFTER)),
         "broker": _broker_name(link),
         "is_testing": link.is_testing and not is_late,
         "test_gave_up": link.is_testing and is_late,
@@ -127,7 +127,7 @@ def _stands(link: HomeAssistantLink, is_alive: bool) -> LineNow:
             "The bridge is not running",
             "attention",
             "alert",
-            "It starts with the server when the server or a household has a broker: ask whoever "
+            "It starts by itself, seconds after a broker was named. If it does not, ask whoever "
             "runs this server to restart it.",
         )
     if link.state == LineState.CONNECTED:

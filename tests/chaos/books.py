@@ -130,10 +130,11 @@ class Books:
 
     def _no_wrong_verdict(self) -> Iterator[str]:
         for job in self.jobs.values():
-            course = self.diary.courses.get((job.node, job.cloud_job))
-            honest = COURSES[course][1] if course else set(State)
-            if job.state not in honest | ALWAYS_HONEST:
-                yield f"install {job.id} is {job.state}, though the hub lived through “{course}”"
+            courses = self.diary.courses.get((job.node, job.cloud_job))
+            honest = set(State) if courses is None else set[str]()
+            honest = honest.union(ALWAYS_HONEST, *(COURSES[course][1] for course in courses or ()))
+            if job.state not in honest:
+                yield f"install {job.id} is {job.state}, though the hub lived through {courses}"
             if job.state != VERIFIED:
                 continue
             if job.version_seen != job.to_version or job.version_agreed_at is None:
@@ -161,7 +162,8 @@ class Books:
     def by_course(self) -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for job in self.jobs.values():
-            course = self.diary.courses.get((job.node, job.cloud_job), "not known")
+            courses = self.diary.courses.get((job.node, job.cloud_job)) or {"not known"}
+            course = next(iter(courses)) if len(courses) == 1 else "one of several"
             why = f" ({job.outcome})" if job.state == State.LOST else ""
             found[course][f"{job.state}{why}"] += 1
         return found

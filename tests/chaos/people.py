@@ -50,7 +50,8 @@ class Diary:
     """What the people saw and did. Shared by all; every list is only ever appended to."""
 
     accepted: list[int] = field(default_factory=list)  # jobs whose page they were shown
-    courses: dict[tuple[str, str], str] = field(default_factory=dict)  # (node, cloud job): course
+    # (node, cloud job): every course its hub may have taken it through
+    courses: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     endless: list[int] = field(default_factory=list)  # jobs that got no verdict in good time
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -170,6 +171,7 @@ class Person(threading.Thread):
         self.dice = random.Random(f"{seed} {node}")
         self.is_over = is_over
         self.courses = only_courses or tuple(COURSES)
+        self.published = ""  # the cloud's job that was offered last
 
     @property
     def now(self) -> HubNow:
@@ -200,13 +202,16 @@ class Person(threading.Thread):
         course = self.dice.choices(self.courses, weights)[0]
         cloud = self.installation.cloud
         try:
+            # a confirm whose answer was lost may be sent only now, or until the offer is another one
+            self.diary.courses.get((self.node, self.published), set()).add(course)
             cloud.set_online(self.index, True)
             cloud.set_scenario(self.index, course, **COURSES[course][0])
             job = cloud.swap_offer(self.index, fw_version=version)["ota_job_id"]
         except (OSError, HTTPException, ValueError, KeyError):
             sleep(1)  # it was killed; it comes back with what it had
             return False
-        self.diary.courses[self.node, job] = course
+        self.diary.courses[self.node, job] = {course}
+        self.published = job
         for _ in range(6):
             self.visitor.get(f"/hubs/{self.now.pk}/")
             self.visitor.press(f"/hubs/{self.now.pk}/check/", {})

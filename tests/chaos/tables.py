@@ -37,7 +37,7 @@ class Tables:
         with closing(self._connect()) as connection:
             if self.is_postgres:
                 connection.execute("BEGIN")
-                connection.execute("LOCK TABLE devices_otajob, devices_audithead IN EXCLUSIVE MODE")
+                connection.execute("LOCK TABLE devices_audithead IN EXCLUSIVE MODE")
             else:
                 connection.execute("BEGIN IMMEDIATE")
             try:

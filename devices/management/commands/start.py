@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from devices import wake, welcome
 from devices.launch import CannotStart, demo, prepare, programs
 from devices.launch.leftovers import Lock, sweep
 from devices.launch.ports import read_port, require_free
+from devices.launch.programs import BRIDGE
 from devices.launch.supervisor import Program, ProgramState, Supervisor
 from devices.management.commands.demo_data import staff_codes
 from devices.models import Beat, User
@@ -31,11 +32,13 @@ ANSWER_WITHIN_S = 60
 LEFTOVER_PATIENCE_S = 5
 # How long a program that does not stay up waits for its next start at most.
 LONGEST_WAIT_S = 30.0
+# How often it is looked whether somebody has named a broker meanwhile.
+BRIDGE_EVERY_S = 3.0
 NAMES = {
     programs.WEB: "web server",
     programs.WORKER: "worker",
     programs.CLOUD: "simulated cloud",
-    programs.BRIDGE: "bridge to Home Assistant",
+    BRIDGE: "bridge to Home Assistant",
     programs.WATCHDOG: "watchdog",
 }
 
@@ -68,6 +71,7 @@ class Start:
     def __init__(self, options: dict[str, Any]) -> None:
         self.is_stopping = False
         self.failed_starts: dict[str, tuple[int, float]] = {}
+        self.bridge_not_before = 0.0
         self.parent = os.getppid() if options["stop_with_parent"] else None
         self.is_demo = bool(options["demo"])
         self.target = "make demo" if self.is_demo else "make run"
@@ -107,7 +111,8 @@ class Start:
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
 
     def _programs(self) -> list[Program]:
-        wanted = [programs.web(self.bind, self.port), programs.worker(), programs.watchdog()]
+        wanted = [programs.web(self.bind, self.port), programs.worker()]
+        wanted += [programs.watchdog(), programs.bridge()]
         if self.is_demo:
             users = [
                 option
@@ -152,8 +157,6 @@ class Start:
             say(f"The database was upgraded; as it was before, it is kept in {backup}.")
         prepare.collect_static()
         prepare.free_leases()
-        if prepare.is_bridge_wanted():
-            self.supervisor.programs = [*self.supervisor.programs, programs.bridge()]
         started_at = timezone.now()
         wake.wake_installs()
         wake.wake_chores()
@@ -164,10 +167,8 @@ class Start:
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
         self._announce(time.monotonic() - began)
-        for program in self.supervisor.programs:
-            if program.starts_last:
-                self.supervisor.start_program(program.name)
-        connections.close_all()
+        self.supervisor.start_program(programs.WATCHDOG)
+        self._start_bridge()
 
     def _require_ports(self) -> None:
         example = f"{self.target} PORT={{port}}"
@@ -233,9 +234,21 @@ class Start:
             if not self.supervisor.is_running:
                 self._failed("supervisord ended unexpectedly", "supervisor.log")
             now = self.supervisor.states()
+            if BRIDGE in now and now[BRIDGE].state == "STOPPED":
+                self._start_bridge()
             for name, state in now.items():
                 self._watch(name, known.get(name), state)
             known |= {name: state for name, state in now.items() if state.state == "RUNNING"}
+
+    def _start_bridge(self) -> None:
+        """Start the bridge once a broker was named, at the start or later on a household's page."""
+        if time.monotonic() < self.bridge_not_before:
+            return
+        self.bridge_not_before = time.monotonic() + BRIDGE_EVERY_S
+        with suppress(DatabaseError):
+            if prepare.is_bridge_wanted():
+                self.supervisor.start_program(BRIDGE)
+        connections.close_all()
 
     def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
         if now.state == "FATAL":

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 APART := env -u DATABASE_URL -u REDIS_URL ENV_FILE= DATA_DIR="$(SCRATCH)"
 # What make is told on the command line (PORT=, CLOUD_PORT=, BIND=) reaches the programs by itself.
 
-.PHONY: help setup demo run test lint check pytest key screenshots bench clean
+.PHONY: help setup demo run test lint check pytest key screenshots bench chaos soak clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -94,8 +94,19 @@ key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 screenshots: $(DEV) ## Take the README's screenshots anew
 	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" $(BIN)/python -m tests.browser.screenshots
 
-bench: $(DEV) ## Measure the simulated cloud with ten thousand hubs
+bench: $(DEV) ## Measure the simulated cloud with ten thousand hubs, and the bridge with a thousand
 	@$(BIN)/python -m tests.bench.bench_simcloud
+	@$(BIN)/python -m tests.bench.bench_homeassistant
+
+# SEED= repeats a run; INSTALLS= and KILLS= say how long one is.
+INSTALLS ?= 2000
+KILLS ?= 200
+chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite and on PostgreSQL (an hour)
+	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)"
+	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)" --postgres
+
+soak: $(DEV) ## Live through thirty days of checks and installs, and watch the memory (ten minutes)
+	@$(BIN)/python -m tests.bench.soak
 
 clean: ## Remove the environment, caches and the demo's data, never the real data in var/home
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis var/demo "$(SCRATCH)"

@@ -7,7 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests.browser import homeassistant
 from tests.browser.story import browser, person, review
+from tests.mosquitto import Listener, Mosquitto
 from tests.product import ROOT, Product
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -28,10 +30,13 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Product(Path(folder)) as product,
+        Mosquitto() as broker,
+        Listener(broker.port) as ear,
+        Product(Path(folder) / "demo", mqtt_url=broker.url) as product,
         sync_playwright() as playwright,
         browser(playwright, os.environ["CHROMIUM"]) as opened,
     ):
+        homeassistant.take(opened, ear, str(FOLDER / "home-assistant.png"))
         for look, context in LOOKS.items():
             with person(opened, product.url, "owner@example.com", **context) as page:
                 page.wait_for_timeout(3500)

@@ -202,7 +202,7 @@ class Person(threading.Thread):
         course = self.dice.choices(self.courses, weights)[0]
         cloud = self.installation.cloud
         try:
-            # a confirm whose answer was lost may be sent only now, or until the offer is another one
+            # a confirm whose answer was lost may be sent only now, until the offer is another one
             self.diary.courses.get((self.node, self.published), set()).add(course)
             cloud.set_online(self.index, True)
             cloud.set_scenario(self.index, course, **COURSES[course][0])

@@ -18,7 +18,7 @@ def values(unit: Path, name: str) -> list[str]:
 
 
 def test_there_is_one_for_each_program_and_a_target_that_wants_them() -> None:
-    assert NAMES == ["watchdog", "web", "worker"]
+    assert NAMES == ["homeassistant", "watchdog", "web", "worker"]
     wanted = values(ROOT / "docs/systemd/thermacell-web.target", "Wants")[0].split()
     assert sorted(wanted) == [unit.name for unit in UNITS]
 

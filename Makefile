@@ -75,7 +75,8 @@ check: $(DEV) ## Check migrations and the production settings
 SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
-	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser"
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser and not chaos"
+	@$(BIN)/python -m pytest -q -n 2 -m chaos
 	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \

@@ -203,6 +203,18 @@ class InviteForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=ROLES, initial=Role.MEMBER)
 
 
+class ProposalForm(forms.Form):
+    """What support says to a household about an install it proposes."""
+
+    words = forms.CharField(
+        label="What you say about it",
+        required=False,
+        max_length=300,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="In plain language; it stands on the page beside the facts.",
+    )
+
+
 class RoleForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=ROLES)
 

@@ -38,21 +38,25 @@ class Refused(Exception):
 
 def request(
     *,
-    user: User,
+    user: User | None,
     node: Node,
     binding: Binding,
     actor: Actor,
     now: datetime | None = None,
     retry_of: OtaJob | None = None,
+    why: str = "",
 ) -> OtaJob:
     """Accept one confirmation and wake the worker: when this returns, the intent is kept.
 
     Raises Refused with every reason; the refusal is in the trail. The offer must be the very one
-    the form showed and be offered still.
+    the form showed and be offered still. user None: the right was decided by a proposal.
     """
     now = now or timezone.now()
     offer = node.offer
-    reasons = policies.why_not_install(user, node, offer, now)
+    if user is None:
+        reasons = policies.why_unfit(node, offer, now)
+    else:
+        reasons = policies.why_not_install(user, node, offer, now)
     if offer is None or not _is_bound_to(binding, node, offer):
         reasons.append(
             Reason(
@@ -97,7 +101,7 @@ def request(
                 f"(from {job.from_version or 'an unknown version'}).",
                 job=job,
                 at=now,
-                why=f"role {actor.role}",
+                why=why or f"role {actor.role}",
                 detail={
                     "ota_job_id": job.ota_job_id,
                     "from_version": job.from_version,

@@ -29,6 +29,7 @@ class Right(StrEnum):
     LOOK = "look"
     REVIEW = "review"  # read the audit trail
     CHECK = "check"  # ask the cloud for new firmware
+    PROPOSE = "propose"  # prepare an install for the household to decide on
     INSTALL = "install"  # confirm, retry and cancel installs
     MANAGE = "manage"  # link and unlink cloud accounts
     PEOPLE = "people"  # invite, change roles, change the household's settings
@@ -38,7 +39,7 @@ RIGHTS: dict[str, frozenset[Right]] = {
     Role.OWNER: frozenset(Right),
     Role.MEMBER: frozenset({Right.LOOK, Right.REVIEW, Right.CHECK, Right.INSTALL}),
     Role.VIEWER: frozenset({Right.LOOK, Right.REVIEW}),
-    StaffRole.SUPPORT: frozenset({Right.LOOK, Right.REVIEW, Right.CHECK}),
+    StaffRole.SUPPORT: frozenset({Right.LOOK, Right.REVIEW, Right.CHECK, Right.PROPOSE}),
     StaffRole.AUDITOR: frozenset({Right.REVIEW}),
 }
 

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import Schedule
 
-from devices import batches, clock, images, unattended
+from devices import batches, clock, images, proposals, unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
@@ -138,11 +138,12 @@ def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
 def _advance_queues(now: datetime) -> None:
     try:
         batches.advance(now)
+        proposals.advance(now)
     except DatabaseError:
         raise
     except Exception:
-        # a queue that cannot be carried on must not keep single installs from being followed
-        log.exception("the queues could not be carried on")
+        # what cannot be carried on must not keep single installs from being followed
+        log.exception("queues or proposals could not be carried on")
 
 
 def _wait_unasked(job: OtaJob, now: datetime) -> None:

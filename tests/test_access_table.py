@@ -36,6 +36,7 @@ from devices.models import (
     audit,
 )
 from devices.people import invite
+from devices.proposals import propose
 from devices.welcome import make_token
 from tests.factories import (
     PASSWORD,
@@ -61,8 +62,8 @@ VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # In everything that belongs to the household, and in nothing else.
 CANARY = "zaunkoenig"
 
-# Who holds an invitation reads whom it is for; an administrator sees who signs in here, no hub.
-SHOWN_ANYWAY = {"invitation", "server_people", "server_person"}
+# Who holds a link reads what it is for; an administrator sees who signs in here, no hub.
+SHOWN_ANYWAY = {"invitation", "decide", "server_people", "server_person"}
 
 # One status for each of PEOPLE; a single one stands for all.
 SEEN = "200 200 200 200 200 200 200 200 200 302"
@@ -71,6 +72,7 @@ LOOK_DONE = "302 302 302 302 404 404 404 404 404 302"
 CHECK = "302 302 403 302 404 404 404 404 404 302"
 INSTALL = "200 200 403 403 404 404 404 404 404 302"
 INSTALL_DONE = "302 302 403 403 404 404 404 404 404 302"
+PROPOSED = "302 403 403 302 404 404 404 404 404 302"
 MANAGE = "200 403 403 403 404 404 404 404 404 302"
 MANAGE_DONE = "302 403 403 403 404 404 404 404 404 302"
 ADMINISTER = "403 403 403 403 403 403 200 403 403 302"
@@ -113,6 +115,25 @@ TABLE: dict[str, Row] = {
         INSTALL_DONE,
         args={"pk": "hub"},
         body=lambda home: {"agreed": sign(bind(home.hub, home.offer))},
+    ),
+    "hub_propose": Row(
+        "200 403 403 200 404 404 404 404 404 302",
+        PROPOSED,
+        args={"pk": "hub"},
+        body=lambda home: {"agreed": sign(bind(home.hub, home.offer))},
+    ),
+    "proposals": PAGE,
+    "proposal": Row(
+        LOOK, INSTALL_DONE, args={"pk": "proposal"}, body=lambda home: {"decision": "no"}
+    ),
+    "proposal_withdraw": Row(NO, PROPOSED, args={"pk": "proposal"}),
+    "proposal_link": Row(NO, INSTALL, args={"pk": "proposal"}),
+    # No account is needed; whoever only looks there, and staff, cannot answer.
+    "decide": Row(
+        "200",
+        "200 200 409 409 409 409 409 200 200 200",
+        args={"token": "proposal_token"},
+        body=lambda home: {"decision": "no"},
     ),
     "install": Row(LOOK, args={"pk": "job"}),
     "install_live": Row(LOOK, args={"pk": "job"}),
@@ -359,6 +380,14 @@ class Home:
             actor=Actor.worker(),
         )
         self.passkey = self.people["owner"]
+        self.proposal, proposal_token = propose(
+            self.hub,
+            user=self.people["support"],
+            binding=bind(self.hub, self.offer),
+            words=f"Please, {CANARY}",
+            recipients=[],
+            actor=person(self.people["support"], "support"),
+        )
         self.own = self.household.pk
         self.api_token, _ = ApiToken.make(
             self.people["owner"], self.household, name=f"Shelf {CANARY}", scope=Scope.INSTALL
@@ -366,6 +395,7 @@ class Home:
         self.words = {
             "rest": "v1/nothing",
             "token": token,
+            "proposal_token": proposal_token,
             "welcome": make_token(),
             "uid": "1",
             "key": "no-such-key",
@@ -490,6 +520,7 @@ ASKED = (
     "/profile/",
     "/households/",
     "/households/new/",
+    "/proposals/",
 )
 
 

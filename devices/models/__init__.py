@@ -38,6 +38,7 @@ from devices.models.ota import (
     StaleJob,
     State,
 )
+from devices.models.proposal import Proposal, ProposalState
 from devices.models.report import Report, keep_report
 from devices.models.suspect import Suspect
 from devices.models.token import ApiToken, Scope
@@ -80,6 +81,8 @@ __all__ = [
     "OfferEnd",
     "OtaJob",
     "Outcome",
+    "Proposal",
+    "ProposalState",
     "Repellent",
     "Report",
     "Role",

@@ -34,6 +34,7 @@ from devices.models import (
     Node,
     OtaJob,
     Outcome,
+    Proposal,
     StaffRole,
     User,
     audit,
@@ -149,6 +150,18 @@ def batch_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> Batch
     return batch
 
 
+def proposal_for(request: HttpRequest, pk: int, right: Right = Right.LOOK) -> Proposal:
+    """Return the proposal; 404 for a stranger's, 403 without the right."""
+    ids = households_for(person(request))
+    proposals = Proposal.objects.for_list()
+    found = proposals if ids is None else proposals.filter(household_id__in=ids)
+    proposal = found.filter(pk=pk).first()
+    if proposal is None:
+        raise Http404("no such proposal")
+    _enter(request, proposal.household, right, node=proposal.node)
+    return proposal
+
+
 def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:
     """Return the households in which this person has the right, by name."""
     ids = households_for(user, right)
@@ -185,6 +198,7 @@ SENTENCES = {
     Right.LOOK: "look at hubs",
     Right.REVIEW: "read the audit trail",
     Right.CHECK: "ask for a check",
+    Right.PROPOSE: "propose an install",
     Right.INSTALL: "install firmware",
     Right.MANAGE: "manage cloud accounts",
     Right.PEOPLE: "change its people and settings",

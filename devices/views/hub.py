@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from devices.installs import typical
 from devices.models import Node, VersionCause
+from devices.models.proposal import UNDECIDED
 from devices.policies import Right, may, why_unfit
 from devices.views.access import hub_for, person, signed_in
 from devices.views.standing import of_job
@@ -65,6 +66,8 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "typical": typical(node.model, offer.fw_version) if offer is not None else None,
         "may_check": may(user, Right.CHECK, household),
         "may_install": may(user, Right.INSTALL, household),
+        "may_propose": bool(user.staff_role) and may(user, Right.PROPOSE, household),
+        "proposal": node.proposals.filter(state__in=UNDECIDED).first() if is_new else None,
         "files": files,
         "is_fetching": any(fetch.is_waiting for fetch in files),
         "happenings": _happenings(node),

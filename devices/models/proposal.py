@@ -1,0 +1,130 @@
+"""Proposals: support prepares one install, the household decides, by a link or signed in."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from devices.models.household import Household, User
+from devices.models.node import Node
+from devices.models.ota import OtaJob
+
+VALID_FOR = timedelta(days=3)
+
+
+class ProposalState(models.TextChoices):
+    OPEN = "open", "Waits for an answer"
+    TONIGHT = "tonight", "Tonight"
+    ACCEPTED = "accepted", "Accepted"
+    DECLINED = "declined", "Not this one"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "No answer in time"
+    MISSED = "missed", "Not possible that night"
+
+
+UNDECIDED = sorted([ProposalState.OPEN.value, ProposalState.TONIGHT.value])
+
+
+class ProposalQuerySet(models.QuerySet["Proposal"]):
+    def due(self, now: datetime) -> "ProposalQuerySet":
+        """Return those of which something has to be done now."""
+        return self.filter(
+            Q(state=ProposalState.OPEN, expires_at__lte=now)
+            | Q(state=ProposalState.TONIGHT, next_try_at__lte=now)
+        )
+
+    def for_list(self) -> "ProposalQuerySet":
+        """Return what a list shows, newest first."""
+        return self.select_related("household", "node__account", "job").order_by("-pk")
+
+
+class Proposal(models.Model):
+    """Bound to exactly what was proposed, as a confirmation is bound to what was read."""
+
+    household = models.ForeignKey(Household, on_delete=models.CASCADE, related_name="proposals")
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="proposals")
+    hub_name = models.CharField(max_length=200)
+    binding = models.JSONField()
+    description = models.TextField(blank=True)
+    words = models.CharField(max_length=300, blank=True)
+    proposed_by = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="proposals_made"
+    )
+    proposed_by_name = models.CharField(max_length=254)
+    mailed_to = models.CharField(max_length=300, blank=True)  # masked, as pages and trail say it
+    token_digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    state = models.CharField(
+        max_length=10, choices=ProposalState.choices, default=ProposalState.OPEN
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="proposals_decided"
+    )
+    decided_by_name = models.CharField(max_length=254, blank=True)
+    decided_role = models.CharField(max_length=32, blank=True)
+    # Of a night: when it is tried next, until when, and why it could not be done so far.
+    next_try_at = models.DateTimeField(null=True, blank=True)
+    try_until = models.DateTimeField(null=True, blank=True)
+    why_not = models.CharField(max_length=300, blank=True)
+    job = models.OneToOneField(
+        OtaJob, null=True, blank=True, on_delete=models.SET_NULL, related_name="proposal"
+    )
+
+    objects = ProposalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=sorted(ProposalState.values)), name="proposal_state_known"
+            ),
+            models.UniqueConstraint(
+                fields=["node"],
+                condition=Q(state__in=UNDECIDED),
+                name="one_undecided_proposal_per_hub",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["household", "-created_at"], name="proposal_by_household"),
+            models.Index(
+                fields=["state"], condition=Q(state__in=UNDECIDED), name="proposal_undecided"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.to_version} for {self.hub_name}"
+
+    @property
+    def to_version(self) -> str:
+        return str(self.binding["to_version"])
+
+    @property
+    def from_version(self) -> str:
+        return str(self.binding["from_version"])
+
+    @property
+    def size_bytes(self) -> int | None:
+        size: int | None = self.binding["size_bytes"]
+        return size
+
+    @property
+    def is_open(self) -> bool:
+        """Does it wait for an answer?"""
+        return self.state == ProposalState.OPEN
+
+    @property
+    def is_undecided(self) -> bool:
+        """Can it still come to an install?"""
+        return self.state in UNDECIDED
+
+    def change(self, *, was: str, **changes: Any) -> bool:
+        """Write the changes unless somebody was faster; True when it was ours to write."""
+        if not Proposal.objects.filter(pk=self.pk, state=was).update(**changes):
+            return False
+        for name, value in changes.items():
+            setattr(self, name, value)
+        return True

@@ -172,6 +172,7 @@ class Person(threading.Thread):
         self.is_over = is_over
         self.courses = only_courses or tuple(COURSES)
         self.published = ""  # the cloud's job that was offered last
+        self.is_unsure = False  # may a confirm of it still come to something?
 
     @property
     def now(self) -> HubNow:
@@ -202,8 +203,8 @@ class Person(threading.Thread):
         course = self.dice.choices(self.courses, weights)[0]
         cloud = self.installation.cloud
         try:
-            # a confirm whose answer was lost may be sent only now, until the offer is another one
-            self.diary.courses.get((self.node, self.published), set()).add(course)
+            if self.is_unsure:  # what was confirmed may be sent only now, under this course
+                self.diary.courses.get((self.node, self.published), set()).add(course)
             cloud.set_online(self.index, True)
             cloud.set_scenario(self.index, course, **COURSES[course][0])
             job = cloud.swap_offer(self.index, fw_version=version)["ota_job_id"]
@@ -211,7 +212,7 @@ class Person(threading.Thread):
             sleep(1)  # it was killed; it comes back with what it had
             return False
         self.diary.courses[self.node, job] = {course}
-        self.published = job
+        self.published, self.is_unsure = job, False
         for _ in range(6):
             self.visitor.get(f"/hubs/{self.now.pk}/")
             self.visitor.press(f"/hubs/{self.now.pk}/check/", {})
@@ -228,7 +229,7 @@ class Person(threading.Thread):
         if page is None or agreed is None:
             sleep(self.dice.random())
             return False
-        before = self.now.job
+        before, self.is_unsure = self.now.job, True
         if self.dice.random() < 0.1:  # the finger slips
             twin = threading.Thread(target=self._confirm, args=(path, agreed[1]), daemon=True)
             twin.start()
@@ -246,6 +247,7 @@ class Person(threading.Thread):
         self._until(lambda: self.now.job != job or self.now.state not in LIVE, ENDS_WITHIN_S)
         if monotonic() - began >= ENDS_WITHIN_S:
             self.diary.endless.append(job)
+        self.is_unsure = self.now.state in LIVE
         return True
 
     def _confirm(self, path: str, agreed: str) -> bool | None:

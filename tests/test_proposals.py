@@ -11,8 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from devices import proposals, tasks
+from devices.backup.archive import Manifest
+from devices.backup.restored import settle
 from devices.confirm import bind, sign
 from devices.models import (
+    Actor,
     AuditEvent,
     Household,
     Node,
@@ -298,6 +301,23 @@ def test_the_night_of_a_server_that_was_off_is_over(home: Home) -> None:
         turn(timezone.now())
     assert NIGHT_ENDS.hour < 12
     assert state_of(proposal) == ProposalState.MISSED
+    assert not OtaJob.objects.exists()
+
+
+def test_after_a_restore_no_answer_from_before_installs_anything(home: Home) -> None:
+    with time_machine.travel(EVENING, tick=False):
+        proposal, path = home.propose()
+        Client().post(path, {"decision": "tonight"})
+        other = make_node(home.node.account)
+        home.node, home.offer = other, make_offer(other)
+        unanswered, link = home.propose()
+    manifest = Manifest(EVENING, "1", "sqlite", "", (), 1, "", 0, {})
+    assert settle(manifest, Actor.worker(), {}).dropped == 2
+    for one in (proposal, unanswered):
+        assert state_of(one) == ProposalState.RESTORED
+    turn(datetime(2026, 6, 1, 23, tzinfo=UTC))
+    assert "is not known here" in Client().get(link).content.decode()
+    assert Client().post(link, {"decision": "now"}).status_code == 409
     assert not OtaJob.objects.exists()
 
 

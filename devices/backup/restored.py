@@ -29,12 +29,15 @@ from devices.models import (
     ItemState,
     Node,
     OtaJob,
+    Proposal,
+    ProposalState,
     Report,
     State,
     Unsealable,
     audit,
 )
 from devices.models.account import unseal
+from devices.models.proposal import UNDECIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Settled:
     followed: int
     """Installs that go on being followed."""
     dropped: int
-    """Hubs that waited their turn in a queue, and may have had it since."""
+    """Hubs that waited in a queue, for an answer or for the night, and may have had their turn."""
 
 
 def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
@@ -59,7 +62,7 @@ def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
         for job in waiting.select_related("node__account__household", "household"):
             _ask_first(job, actor, now)
             asked += 1
-        dropped = _drop_what_waits(now)
+        dropped = _drop_what_waits(now) + _end_proposals()
         listening = OtaJob.objects.filter(next_poll_at__isnull=False, restored_at=None)
         followed = listening.update(restored_at=now, next_poll_at=now, answered_at=None)
         _look_again(now)
@@ -130,6 +133,12 @@ def _drop_what_waits(now: datetime) -> int:
     dropped = waiting.update(state=ItemState.DROPPED, reason=words, settled_at=now)
     open_.update(expires_at=now, revision=F("revision") + 1, why_stopped=words)
     return dropped
+
+
+def _end_proposals() -> int:
+    """End what waited for an answer or for the night: it may have been answered and installed."""
+    waiting = Proposal.objects.filter(state__in=UNDECIDED)
+    return waiting.update(state=ProposalState.RESTORED, next_try_at=None)
 
 
 def _look_again(now: datetime) -> None:

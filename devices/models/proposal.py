@@ -22,6 +22,7 @@ class ProposalState(models.TextChoices):
     WITHDRAWN = "withdrawn", "Withdrawn"
     EXPIRED = "expired", "No answer in time"
     MISSED = "missed", "Not possible that night"
+    RESTORED = "restored", "Ended by a restore"
 
 
 UNDECIDED = sorted([ProposalState.OPEN.value, ProposalState.TONIGHT.value])

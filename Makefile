@@ -102,7 +102,7 @@ bench: $(DEV) ## Measure the simulated cloud with ten thousand hubs, and the bri
 # SEED= repeats a run; INSTALLS= and KILLS= say how long one is.
 INSTALLS ?= 2000
 KILLS ?= 200
-chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite and on PostgreSQL (an hour)
+chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite and on PostgreSQL (three quarters of an hour)
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)"
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)" --postgres
 

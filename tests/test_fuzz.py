@@ -42,7 +42,7 @@ ASKED = [
     *("hubs", "agreed", "days", "login", "email", "password", "name", "time_zone", "to", "becomes"),
     *("act", "scope", "at_once", "stops_on_failure", "digest", "restart", "format"),
 ]
-TRIES = 12
+TRIES = 6
 # An address of these holds what it names; a wrong one is another page.
 NAMED = {"token", "key", "uidb36", "rest"}
 

@@ -330,7 +330,7 @@ def play(**more: Any) -> None:
 
 @pytest.mark.django_db
 def test_no_order_of_events_breaks_a_law() -> None:
-    play(max_examples=30)
+    play(max_examples=15)
 
 
 def send_again_when_the_answer_is_lost(patch: pytest.MonkeyPatch) -> None:

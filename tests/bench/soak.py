@@ -20,7 +20,8 @@ import django
 import psutil
 
 PROGRAMS = ("web", "worker", "watchdog")
-DAY_S = 86_400.0
+# Checks are spread by a tenth of a day: after this long every hub has had its turn.
+DAY_S = 86_400.0 * 1.1 + 60
 SETTLED, GROWTH, LIMIT_S = 10, 0.10, 180
 
 

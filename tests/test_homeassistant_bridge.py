@@ -373,6 +373,20 @@ def test_a_hub_that_leaves_is_taken_back(world: World) -> None:
     assert world.is_online()
 
 
+@pytest.mark.parametrize("anew", ["Home Assistant starts", "the settings change"])
+def test_a_hub_that_leaves_as_everything_is_told_anew_is_taken_back(
+    world: World, anew: str
+) -> None:
+    world.node.touch(timezone.now(), gone_at=timezone.now())
+    if anew == "Home Assistant starts":
+        world.bridge.look_due = time.monotonic() + 3  # the birth message is heard first
+        world.ear.say("homeassistant/status", "online")
+    else:
+        allow(world.link)
+    world.until(lambda: not world.ear.topics(f"/{world.node.pk}/"))
+    assert world.is_online()
+
+
 def test_a_hub_that_left_while_no_bridge_ran_is_taken_back_too(
     bridge: Bridge, ear: Listener
 ) -> None:

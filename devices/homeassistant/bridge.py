@@ -65,6 +65,10 @@ class Place:
     presses: list[float] = field(default_factory=list)
     connected_at: float = 0.0
 
+    def read_anew(self) -> None:
+        """Have every hub read again; which are shown stays known, for one may have left since."""
+        self.revisions = dict.fromkeys(self.revisions, -1)
+
 
 class Bridge:
     """Runs until stop(). Whatever ends it, the broker's last will tells Home Assistant."""
@@ -154,7 +158,7 @@ class Bridge:
                 self._leave(place, clear=True)
                 continue
             if link.revision != place.link.revision:
-                place.revisions.clear()  # what may be pressed may be another now
+                place.read_anew()  # what may be pressed may be another now
             place.link = link
         for link in links.values():
             if link.pk not in self.places and (link.is_on or link.is_announced):
@@ -261,7 +265,7 @@ class Bridge:
 
     def _begin_anew(self, place: Place) -> None:
         place.published.clear()
-        place.revisions.clear()
+        place.read_anew()
         place.is_stale = True
 
     def _hear(self, place: Place, event: Heard) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
+import time_machine
 
 from tests import find_browser, mosquitto, services
 from tests.simcloud_process import SimCloud
@@ -39,6 +40,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             reasons[what] = reasons.get(what, 0) + 1
     for what, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{LEFT_OUT}{count} tests. {what}", yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def the_clock_goes_on() -> Iterator[None]:
+    """Fail the test that leaves the clock moved or standing, not one of those that follow it."""
+    yield
+    assert not time_machine.escape_hatch.is_travelling(), "the clock was left moved"
 
 
 @pytest.fixture(scope="session")

@@ -367,10 +367,12 @@ def test_the_laws_find_an_engine_that_is_broken_on_purpose(
 ) -> None:
     def life() -> None:
         engine = Engine()
-        engine.two_households_share_a_hub()
-        engine.install(course, 2, 0, push_meets, 3)
-        engine.one_push_for_each_confirm()
-        engine.teardown()
+        try:
+            engine.two_households_share_a_hub()
+            engine.install(course, 2, 0, push_meets, 3)
+            engine.one_push_for_each_confirm()
+        finally:
+            engine.teardown()  # or the clock stands still for every test that follows
 
     life()
     harm(monkeypatch)

@@ -154,6 +154,9 @@ class Bridge:
         }
         for pk in list(self.places):
             place, link = self.places[pk], links.get(pk)
+            if link and link.is_announced and not (link.is_on or place.published):
+                place.link = link  # only the broker can say what an earlier bridge left there
+                continue
             if link is None or not link.is_on or self._wanted(link) != (place.home, place.broker):
                 self._leave(place, clear=True)
                 continue
@@ -264,7 +267,7 @@ class Bridge:
             self._hear(place, event)
 
     def _begin_anew(self, place: Place) -> None:
-        place.published.clear()
+        place.published = dict.fromkeys(place.published, "")  # all of it is to be said again
         place.read_anew()
         place.is_stale = True
 

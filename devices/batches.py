@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from devices import installs
@@ -26,8 +27,10 @@ from devices.models import (
     OtaJob,
     Outcome,
     State,
+    Topic,
     User,
     audit,
+    tell,
 )
 from devices.policies import role_in
 from devices.wake import wake_installs
@@ -223,6 +226,7 @@ def _stop(batch: Batch, words: str, now: datetime) -> None:
         audit.lock()
         if batch.change(state=BatchState.STOPPED, why_stopped=words):
             _record(batch, Actor.worker(), "queue.stopped", words, now, Outcome.FAILED)
+            _tell(batch, words, now)
 
 
 def _expire(batch: Batch, waiting: Sequence[BatchItem], now: datetime) -> None:
@@ -233,6 +237,7 @@ def _expire(batch: Batch, waiting: Sequence[BatchItem], now: datetime) -> None:
             for item in waiting:
                 item.settle(ItemState.DROPPED, now, reason="The confirmation became too old.")
             _record(batch, Actor.worker(), "queue.expired", words, now, Outcome.REFUSED)
+            _tell(batch, words, now)
 
 
 def _finish(batch: Batch, items: Sequence[BatchItem], now: datetime) -> None:
@@ -242,6 +247,16 @@ def _finish(batch: Batch, items: Sequence[BatchItem], now: datetime) -> None:
         if batch.change(state=BatchState.FINISHED):
             words = f"The queue is through: {verified} of {len(items)} verified."
             _record(batch, Actor.worker(), "queue.finished", words, now)
+
+
+def _tell(batch: Batch, words: str, now: datetime) -> None:
+    tell(
+        Topic.NEEDS_YOU,
+        household=batch.household,
+        path=reverse("batch", args=[batch.pk]),
+        now=now,
+        words=f"A queue of updates stopped. {words}",
+    )
 
 
 def _record(

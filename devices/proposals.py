@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from devices import installs
@@ -25,8 +26,10 @@ from devices.models import (
     Proposal,
     ProposalState,
     Role,
+    Topic,
     User,
     audit,
+    tell,
 )
 from devices.models.invitation import digest_of, make_token
 from devices.models.proposal import VALID_FOR
@@ -91,6 +94,16 @@ def propose(
             "proposal.made",
             f"{actor.name} proposed {binding.to_version} for {node} to {household}.",
             now,
+        )
+        tell(
+            Topic.NEEDS_YOU,
+            household=household,
+            path=reverse("proposal", args=[proposal.pk]),
+            now=now,
+            node=node,
+            by_mail=not recipients,  # who gets the link by mail needs no second one
+            hub=str(node),
+            words=f"{actor.name} proposes {binding.to_version} for {node}. You decide.",
         )
     return proposal, token
 

@@ -15,8 +15,8 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Beat, HomeAssistantLink, Suspect
-from devices.models.beat import BRIDGE, TRAIL, WATCHDOG, WORKER
+from devices.models import Beat, Delivery, HomeAssistantLink, Suspect
+from devices.models.beat import BRIDGE, NOTICES, TRAIL, WATCHDOG, WORKER
 from devices.models.homeassistant import LineState
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,13 @@ def trail() -> Part:
     return Part(True, _beat(TRAIL, LOOP_SILENT_AFTER).figures)
 
 
+def notices() -> Part:
+    """When was the outbox last looked at, and how much of it is late? No install waits for it."""
+    late = timezone.now() - QUEUE_BEHIND_AFTER
+    waiting = Delivery.waiting().filter(due_at__lte=late).count()
+    return Part(True, _beat(NOTICES, LOOP_SILENT_AFTER).figures | {"late": waiting})
+
+
 def homeassistant() -> Part:
     """When was the bridge last there, and how do its lines stand? Nothing else waits for it."""
     states = HomeAssistantLink.objects.filter(is_on=True).values_list("state", flat=True)
@@ -133,6 +140,7 @@ PARTS: dict[str, Callable[[], Part]] = {
     "watchdog": watchdog,
     "trail": trail,
     "homeassistant": homeassistant,
+    "notices": notices,
 }
 
 

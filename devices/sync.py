@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from devices.cloud.client import RainmakerClient
@@ -45,9 +46,11 @@ from devices.models import (
     Outcome,
     Source,
     Suspect,
+    Topic,
     audit,
     count_unknown,
     hear_version,
+    tell,
 )
 from devices.models.account import Unsealable, seal, unseal
 from devices.poison import label
@@ -420,6 +423,17 @@ def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
             "md5": offer.md5,
         },
     )
+    if offer.fw_version != node.fw_version:
+        tell(
+            Topic.NEW_FIRMWARE,
+            household=node.account.household,
+            path=reverse("hub", args=[node.pk]),
+            now=now,
+            node=node,
+            hub=str(node),
+            from_version=node.fw_version,
+            to_version=offer.fw_version,
+        )
 
 
 def _end_offer(node: Node, offer: Offer, heard: FirmwareOffer, now: datetime) -> None:
@@ -515,6 +529,19 @@ def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
             at=now,
             detail={"account_id": account.pk, "code": problem.code, "status": problem.status},
         )
+        if not account.signs_in_by_itself:
+            tell_signed_out(account, now)
+
+
+def tell_signed_out(account: CloudAccount, now: datetime) -> None:
+    """Tell the household that a person has to sign in again. One query when nobody asked."""
+    tell(
+        Topic.SIGNED_OUT,
+        household=account.household,
+        path=reverse("account_reconnect", args=[account.pk]),
+        now=now,
+        cloud=account.cloud_host,
+    )
 
 
 def trouble_code(problem: CloudError) -> str:

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import Schedule
 
-from devices import batches, clock, images, proposals, unattended
+from devices import batches, clock, images, notices, proposals, unattended
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
@@ -36,13 +36,18 @@ from devices.push import (
 from devices.sync import account_failed, check_failed, keep_offer, keep_page, trouble_code
 from devices.timing import timings
 from devices.upkeep import keep_trail
-from devices.wake import CHORES, INSTALLS, wake_chores, wake_installs
+from devices.wake import CHORES, INSTALLS, NOTICES, wake_chores, wake_installs, wake_notices
 
 log = logging.getLogger(__name__)
 
 TRAIL = "devices.tasks.trail_upkeep"
 # What is asked for by the clock, and every how many minutes.
-SCHEDULES = {"installs": (INSTALLS, 1), "chores": (CHORES, 1), "trail": (TRAIL, 10)}
+SCHEDULES = {
+    "installs": (INSTALLS, 1),
+    "chores": (CHORES, 1),
+    "notices": (NOTICES, 1),
+    "trail": (TRAIL, 10),
+}
 TRAIL_LEASE = timedelta(minutes=3)
 DUE_AT_ONCE = 64
 FILES_AT_ONCE = 2
@@ -87,6 +92,12 @@ def trail_upkeep() -> None:
         keep_trail(now)
     finally:
         Beat.give_back(TRAIL_BEAT, holder)
+
+
+def send_notices() -> None:
+    """Send what waits in the outbox and is due."""
+    if notices.send_due(timezone.now()):
+        wake_notices()
 
 
 def installs_are_idle(now: datetime) -> bool:

@@ -15,7 +15,7 @@ from devices.cloud.errors import CloudError, SignInAgain, TryLater
 from devices.cloud.types import Tokens
 from devices.models import AccountState, Actor, CloudAccount, Outcome, audit
 from devices.models.account import Unsealable, unseal
-from devices.sync import keep_tokens, trouble_code
+from devices.sync import keep_tokens, tell_signed_out, trouble_code
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
@@ -98,6 +98,8 @@ def not_signed_in(account: CloudAccount, problem: CloudError, now: datetime) -> 
                 "status": problem.status,
             },
         )
+        if is_wrong:
+            tell_signed_out(account, now)
 
 
 def put_off(account: CloudAccount, now: datetime) -> None:

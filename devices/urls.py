@@ -16,6 +16,7 @@ from devices.views import (
     installs,
     invitation,
     members,
+    notifications,
     overview,
     people,
     proposals,
@@ -95,6 +96,28 @@ urlpatterns = [
         homeassistant.home_assistant_test,
         name="home_assistant_test",
     ),
+    path("households/<int:pk>/notifications/", notifications.notifications, name="notifications"),
+    path(
+        "households/<int:pk>/notifications/services/new/",
+        notifications.service_new,
+        name="notification_service_new",
+    ),
+    path(
+        "households/<int:pk>/notifications/services/<int:channel>/",
+        notifications.service,
+        name="notification_service",
+    ),
+    path(
+        "households/<int:pk>/notifications/services/<int:channel>/remove/",
+        notifications.service_remove,
+        name="notification_service_remove",
+    ),
+    path(
+        "households/<int:pk>/notifications/<int:channel>/test/",
+        notifications.test,
+        name="notification_test",
+    ),
+    path("notifications/off/<str:token>/", notifications.switch_off, name="notification_off"),
     path("households/<int:pk>/tokens/", tokens.token_list, name="tokens"),
     path(
         "households/<int:pk>/tokens/<int:token>/revoke/", tokens.token_revoke, name="token_revoke"

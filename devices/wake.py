@@ -10,6 +10,7 @@ from django_q.tasks import async_task
 
 INSTALLS = "devices.tasks.installs_loop"
 CHORES = "devices.tasks.chores_loop"
+NOTICES = "devices.tasks.send_notices"
 # So many wake-ups are looked at to find one of the same kind; more are there only when something
 # else has filled the queue, and then one more does no harm.
 LOOKED_AT = 20
@@ -23,6 +24,11 @@ def wake_installs() -> None:
 def wake_chores() -> None:
     """Ask for the loop that reads accounts and checks hubs for firmware."""
     _wake(CHORES)
+
+
+def wake_notices() -> None:
+    """Ask for what waits in the outbox to be sent."""
+    _wake(NOTICES)
 
 
 def _wake(function: str) -> None:

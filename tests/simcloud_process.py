@@ -219,7 +219,7 @@ class SimCloud:
         self.control("DELETE", "faults" + (f"?id={fault_id}" if fault_id else ""))
 
     def counters(self) -> dict[str, Any]:
-        """{"requests", "answers", "nodes", "pushes", "starts"}."""
+        """{"requests", "answers", "nodes", "pushes", "starts", "courses"}."""
         return dict(self.control("GET", "counters"))
 
     def reset_counters(self) -> None:

@@ -23,6 +23,7 @@ from devices.confirm import bind, sign
 from devices.models import (
     Actor,
     ApiToken,
+    Channel,
     Household,
     Image,
     ImageFetch,
@@ -35,6 +36,7 @@ from devices.models import (
     User,
     audit,
 )
+from devices.notices import off_token
 from devices.people import invite
 from devices.proposals import propose
 from devices.welcome import make_token
@@ -63,7 +65,7 @@ VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CANARY = "zaunkoenig"
 
 # Who holds a link reads what it is for; an administrator sees who signs in here, no hub.
-SHOWN_ANYWAY = {"invitation", "decide", "server_people", "server_person"}
+SHOWN_ANYWAY = {"invitation", "decide", "notification_off", "server_people", "server_person"}
 
 # One status for each of PEOPLE; a single one stands for all.
 SEEN = "200 200 200 200 200 200 200 200 200 302"
@@ -86,6 +88,15 @@ HAS_FACTOR = "404 404 404 302 302 302 302 404 404 302"
 ASKED_FACTOR = "302 302 302 200 200 200 200 302 302 302"
 LOOK_ONLY = "405 405 405 405 405 405 405 405 405 302"
 ALREADY_IN = "302 302 302 302 302 302 302 302 302 200"
+
+
+SERVICE = {
+    "name": "Chat",
+    "url": "ntfys://ntfy.sh/a-topic",
+    "is_on": "on",
+    "topics": ["failed"],
+    "pace": "at_once",
+}
 
 
 @dataclass(frozen=True)
@@ -245,6 +256,30 @@ TABLE: dict[str, Row] = {
     ),
     "home_assistant_live": Row(MANAGE, args={"pk": "household"}),
     "home_assistant_test": Row(NO, MANAGE_DONE, args={"pk": "household"}),
+    "notifications": Row(
+        LOOK,
+        "302 302 302 404 404 404 404 404 404 302",  # who only looks has no channel there
+        args={"pk": "household"},
+        body=lambda home: {"is_on": "on", "topics": ["failed"], "pace": "at_once"},
+    ),
+    "notification_service_new": Row(
+        MANAGE,
+        MANAGE_DONE,
+        args={"pk": "household"},
+        body=lambda home: SERVICE,
+    ),
+    "notification_service": Row(
+        MANAGE,
+        MANAGE_DONE,
+        args={"pk": "household", "channel": "channel"},
+        body=lambda home: SERVICE,
+    ),
+    "notification_service_remove": Row(
+        NO, MANAGE_DONE, args={"pk": "household", "channel": "channel"}
+    ),
+    "notification_test": Row(NO, MANAGE_DONE, args={"pk": "household", "channel": "channel"}),
+    # Whoever holds the message may end what it belongs to, and learns nothing but whose it is.
+    "notification_off": Row("200", "200", args={"token": "off_token"}),
     "tokens": Row(
         LOOK, LOOK, args={"pk": "household"}, body=lambda home: {"name": "x", "scope": "read"}
     ),
@@ -392,7 +427,11 @@ class Home:
         self.api_token, _ = ApiToken.make(
             self.people["owner"], self.household, name=f"Shelf {CANARY}", scope=Scope.INSTALL
         )
+        self.channel = Channel(household=self.household, name=f"Chat {CANARY}", topics=["failed"])
+        self.channel.keep_url(f"ntfys://ntfy.sh/{CANARY}")
+        self.channel.save()
         self.words = {
+            "off_token": off_token(self.channel),
             "rest": "v1/nothing",
             "token": token,
             "proposal_token": proposal_token,
@@ -479,8 +518,9 @@ def test_every_verb_answers_everybody_as_the_table_says(
     assert found == wanted
 
 
-# Programs send no form, and their addresses do not know the cookie.
+# Programs send no form, and their addresses do not know or ask for the cookie.
 WITHOUT_TOKEN = {
+    "notification_off": 200,  # a mail program's one press (RFC 8058)
     "api_hub": 405,
     "api_hubs": 405,
     "api_install": 405,

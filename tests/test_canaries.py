@@ -33,6 +33,7 @@ pytestmark = pytest.mark.processes
 PERSON, PERSON_PASSWORD = "canary.owner@example.com", "canary-Owner-word-93481"
 CLOUD_EMAIL, CLOUD_PASSWORD = "canary.cloud@example.org", "canary-Cloud-word-55102"
 WRONG_PASSWORD = "canary-Wrong-word-70417"
+SERVICE_SECRET = "canary-Service-topic-40226"
 SIGNATURE = "canarysignature4f2c9d11e7"
 PACE = 40
 LIMIT_S = 150
@@ -72,6 +73,7 @@ class World:
             "DEFAULT_CLOUD_URL": cloud.url,
             "ENGINE_PACE": str(PACE),
             "LOG_LEVEL": "DEBUG",
+            "NOTIFY_HOSTS": "127.0.0.1",
             **variables,
         }
         self.variables = variables
@@ -152,6 +154,17 @@ class World:
         assert "Garden house" in stranger.get(f"/invitation/{guest[1]}/").text
         stranger.session.post(f"{self.product.url}/invitation/{guest[1]}/")  # no token of the form
         stranger.session.put(f"{self.product.url}/invitation/{guest[1]}/")
+
+        (home,) = self.rows("SELECT id FROM devices_household ORDER BY id LIMIT 1")[0]
+        self.secrets["notification service"] = SERVICE_SECRET
+        service = f"json://127.0.0.1:9/{SERVICE_SECRET}"  # where nobody answers
+        wanted = {"name": "Chat", "url": service, "is_on": "on", "pace": "at_once"}
+        wanted["topics"] = "new_firmware"
+        browser.post(f"/households/{home}/notifications/services/new/", **wanted)
+        (channel,) = self.rows("SELECT id FROM devices_channel")[0]
+        place = f"/households/{home}/notifications/"
+        browser.post(f"{place}{channel}/test/", page=place)
+        self.wait_for("SELECT count(*) FROM devices_channel WHERE trouble <> ''", 1)
 
         told = {"email": CLOUD_EMAIL, "cloud": self.cloud.url, "keep_password": "on"}
         page = browser.post("/accounts/link/", **told, password=WRONG_PASSWORD)
@@ -321,7 +334,7 @@ def world(
 
 def test_no_secret_is_anywhere_it_does_not_belong(world: World) -> None:
     places = world.places()
-    assert len(world.secrets) >= 11, "every kind of secret was in play"
+    assert len(world.secrets) >= 12, "every kind of secret was in play"
     assert all(len(secret) >= 12 for secret in world.secrets.values())
     assert any(name.startswith("log/web") and data for name, data in places.items())
     assert len(places["rows of canary_queue"]) > 100, "the queue was seen at work"

@@ -32,6 +32,10 @@ LAYERS: dict[str, int] = {
     "sync": 3,
     "installs": 3,
     "homelink": 3,
+    "services": 2,
+    "channels": 3,
+    "notices": 3,
+    "channel_forms": 4,
     "tokens": 3,
     "people": 3,
     "staff": 3,
@@ -101,6 +105,7 @@ ALONE = {"cloud": {"requests", "urllib3"}, "simcloud": set()}
 BOUND = {
     "audit": {"household"},  # for types only
     "household": set(),
+    "notice": {"account", "household", "node", "ota"},
     "invitation": {"household"},
     "batch": {"household", "node", "ota"},
     "beat": set(),
@@ -108,7 +113,7 @@ BOUND = {
     "homeassistant": {"account", "household", "node"},
     "account": {"household"},
     "node": {"account", "ota"},  # ota only inside functions and for types
-    "ota": {"audit", "household", "node"},
+    "ota": {"audit", "household", "node", "notice"},  # notice only inside a function
     "report": {"ota"},
     "token": {"household"},
     "image": {"account", "node"},

@@ -48,7 +48,7 @@ def test_ready_when_both_loops_beat_and_nothing_waits(client: Client, settings: 
     status, parts = ready(client)
     assert status == 200
     needed = ["database", "queue", "installs", "chores", "watchdog"]
-    assert list(parts) == [*needed, "trail", "homeassistant"]
+    assert list(parts) == [*needed, "trail", "homeassistant", "notices"]
     assert parts["queue"]["due"] == 1
     assert 2 <= parts["queue"]["oldest_due_s"] < 60
     assert 3 <= parts["installs"]["beat_age_s"] < 60

@@ -258,7 +258,8 @@ def test_counters_count_everything_and_can_be_reset(
     cloud: SimCloud, me: Api, spare: Iterator[str]
 ) -> None:
     node = next(spare)
-    push(me, node)
+    job = push(me, node)
+    assert cloud.counters()["courses"][node] == {job: ["happy"]}
     cloud.advance(5)
     cloud.reset_counters()
     assert cloud.counters() == {
@@ -267,6 +268,7 @@ def test_counters_count_everything_and_can_be_reset(
         "nodes": {},
         "pushes": {},
         "starts": {},
+        "courses": {},
     }
     me.get(f"/v1/user/nodes/status?nodeid={node}")
     me.get("/v1/nonsense")

@@ -140,6 +140,17 @@ def read_hosts(name: str) -> list[str]:
     return hosts
 
 
+def read_places(name: str, default: str) -> tuple[str, ...]:
+    """Return hosts, each with a port where one was given."""
+    places = [
+        place.strip().lower() for place in (given(name) or default).split(",") if place.strip()
+    ]
+    for place in places:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", place):
+            refuse(name, "be hosts, such as ntfy.sh,gotify.home.example:8080", place)
+    return tuple(places)
+
+
 def read_database(name: str, default: Path) -> dict[str, Any]:
     """Return Django's settings for the database: an SQLite file unless the variable says other."""
     if not given(name):

@@ -21,6 +21,7 @@ from thermacell_web.environment import (
     read_number,
     read_origin,
     read_pem,
+    read_places,
     read_redis,
     read_sender,
     read_time_zone,
@@ -342,6 +343,8 @@ ENGINE_PACE = read_number("ENGINE_PACE", 1, 1, 1000)
 MQTT_URL = read_mqtt("MQTT_URL")
 MQTT_CA_PEM = read_pem("MQTT_CA_FILE", BASE_DIR)
 MQTT_CLIENT_PEM = read_pem("MQTT_CLIENT_FILE", BASE_DIR)
+# The hosts that a notice may be sent to by a service that stands on a host of its own.
+NOTIFY_HOSTS = read_places("NOTIFY_HOSTS", "ntfy.sh")
 # How long audit rows are kept; 0 is for ever. And where the trail's head goes once a day, so that
 # a trail that was cut or written anew is found even when the key was known.
 AUDIT_KEEP_DAYS = read_number("AUDIT_KEEP_DAYS", 0, 0, 36500)

@@ -26,6 +26,7 @@ from devices.models import (
     BatchState,
     Beat,
     CloudAccount,
+    Delivery,
     ItemState,
     Node,
     OtaJob,
@@ -63,6 +64,8 @@ def settle(manifest: Manifest, actor: Actor, detail: dict[str, Any]) -> Settled:
             _ask_first(job, actor, now)
             asked += 1
         dropped = _drop_what_waits(now) + _end_proposals()
+        # it may have been sent since the backup was made
+        Delivery.waiting().update(dropped_at=now)
         listening = OtaJob.objects.filter(next_poll_at__isnull=False, restored_at=None)
         followed = listening.update(restored_at=now, next_poll_at=now, answered_at=None)
         _look_again(now)

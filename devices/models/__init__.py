@@ -27,6 +27,7 @@ from devices.models.node import (
     OfferEnd,
     Repellent,
 )
+from devices.models.notice import TOPICS, Channel, Delivery, Notice, Pace, Topic, tell
 from devices.models.ota import (
     FOLLOWED,
     LIVE,
@@ -49,6 +50,7 @@ __all__ = [
     "CHECK_EVERY",
     "FOLLOWED",
     "LIVE",
+    "TOPICS",
     "TRANSITIONS",
     "UNSENT",
     "VERDICTS",
@@ -63,7 +65,9 @@ __all__ = [
     "BatchItem",
     "BatchState",
     "Beat",
+    "Channel",
     "CloudAccount",
+    "Delivery",
     "FetchState",
     "HomeAssistantHub",
     "HomeAssistantLink",
@@ -77,10 +81,12 @@ __all__ = [
     "MayInstall",
     "Membership",
     "Node",
+    "Notice",
     "Offer",
     "OfferEnd",
     "OtaJob",
     "Outcome",
+    "Pace",
     "Proposal",
     "ProposalState",
     "Repellent",
@@ -92,6 +98,7 @@ __all__ = [
     "StaleJob",
     "State",
     "Suspect",
+    "Topic",
     "UnknownText",
     "Unsealable",
     "User",
@@ -100,4 +107,5 @@ __all__ = [
     "count_unknown",
     "hear_version",
     "keep_report",
+    "tell",
 ]

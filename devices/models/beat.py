@@ -7,10 +7,10 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-# The worker's loops; what looks after the trail; the bridge to Home Assistant; and the rows that
-# are no loop: who watches them, and the cluster that runs them.
+# The worker's loops; what looks after the trail; the bridge to Home Assistant; who sends notices;
+# and the rows that are no loop: who watches them, and the cluster that runs them.
 LOOPS = ("installs", "chores")
-TRAIL, BRIDGE = "trail", "homeassistant"
+TRAIL, BRIDGE, NOTICES = "trail", "homeassistant", "notices"
 WATCHDOG, WORKER = "watchdog", "worker"
 # Two machines that share a database, or one whose clock is being set right, may differ by this.
 CLOCK_SKEW = timedelta(minutes=1)

@@ -1,6 +1,8 @@
 """People, the households they share, and what each may do there."""
 
+from datetime import tzinfo
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -35,6 +37,8 @@ class User(AbstractBaseUser):
     staff_role = models.CharField(
         max_length=16, blank=True, default=StaffRole.NONE, choices=StaffRole.choices
     )
+    # A code of LANGUAGES; empty follows the browser.
+    language = models.CharField(max_length=10, blank=True)
     is_active = models.BooleanField(default=True)
     date_joined = models.DateTimeField(default=timezone.now)
 
@@ -76,6 +80,14 @@ class Household(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def zone(self) -> tzinfo:
+        """Return the time zone, or the server's when its name is not known here."""
+        try:
+            return ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            return timezone.get_default_timezone()
 
 
 class Membership(models.Model):

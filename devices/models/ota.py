@@ -10,6 +10,7 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
+from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import audit
@@ -320,6 +321,23 @@ class OtaJob(models.Model):
                     "outcome": outcome,
                     "pushes": self.pushes,
                 },
+            )
+            self._tell(new, now)
+
+    def _tell(self, new: State, now: datetime) -> None:
+        """Tell whoever asked to be told of such an end. One query when nobody did."""
+        from devices.models.notice import Topic, tell
+
+        if new in VERDICTS and new != State.CANCELLED:
+            tell(
+                Topic.FINISHED if new == State.VERIFIED else Topic.FAILED,
+                household=self.household,
+                path=reverse("install", args=[self.pk]),
+                now=now,
+                node=self.node,
+                job=self,
+                hub=self.hub_name,
+                to_version=self.to_version,
             )
 
     def as_loaded(self) -> "OtaJobQuerySet":

@@ -247,13 +247,16 @@ def _clear_faults(world: World, request: Request, _body: dict[str, Any]) -> Any:
 
 
 def _counters(world: World, _request: Request, _body: dict[str, Any]) -> Any:
-    now, starts = world.clock.now(), {}
+    now, starts, courses = world.clock.now(), {}, {}
     for hub in world.hub_list:
         jobs = {run.plan.job_id for run in hub.runs}
+        lived = {job: hub.courses(job, since=world.counted_since) for job in sorted(jobs)}
+        if any(lived.values()):
+            courses[hub.node_id] = {job: names for job, names in lived.items() if names}
         counts = {job: hub.starts(now, job, since=world.counted_since) for job in sorted(jobs)}
         if any(counts.values()):
             starts[hub.node_id] = {job: count for job, count in counts.items() if count}
-    return world.counters.tree() | {"starts": starts}
+    return world.counters.tree() | {"starts": starts, "courses": courses}
 
 
 def _reset_counters(world: World, _request: Request, _body: dict[str, Any]) -> Any:

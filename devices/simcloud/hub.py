@@ -248,6 +248,11 @@ class Hub:
             )
             self.begin(plan, now + FETCH_AFTER_BOOT_S)
 
+    def courses(self, job_id: str, since: float) -> list[str]:
+        """The scenarios under which it was taken through this job since then."""
+        runs = [run for run in self.runs if run.plan.job_id == job_id and run.at >= since]
+        return sorted({run.plan.scenario.name for run in runs})
+
     def forget_trouble(self) -> None:
         if self.scenario.once:
             self.scenario = Scenario(HAPPY, {"step": 0})

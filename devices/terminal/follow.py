@@ -16,7 +16,6 @@ from devices.terminal.console import Console
 from devices.terminal.ends import VERDICT_EXITS, Ended, Exit
 from devices.terminal.facts import job_values, report_values
 from devices.terminal.work import Work
-from devices.views.access import zone_of
 from devices.views.standing import of_job
 
 BAR_COLUMNS = 20
@@ -29,7 +28,7 @@ class Following:
     def __init__(self, job: OtaJob, console: Console) -> None:
         self.job = job
         self.console = console
-        self.zone: tzinfo = zone_of(job.household)
+        self.zone: tzinfo = job.household.zone
         self.usual = installs.typical(job.hub_model, job.to_version).typical
         self.revision = 0
         self.event_sequence = 0

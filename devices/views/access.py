@@ -9,7 +9,6 @@ from datetime import tzinfo
 from functools import wraps
 from typing import cast
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from allauth.account.authentication import get_authentication_records
 from allauth.mfa.models import Authenticator
@@ -261,17 +260,9 @@ def _enter(
     request: HttpRequest, household: Household, right: Right, node: Node | None = None
 ) -> None:
     _note_staff(request, household)
-    timezone.activate(zone_of(household))  # signed_in puts it back afterwards
+    timezone.activate(household.zone)  # signed_in puts it back afterwards
     if right is not Right.LOOK and not may(person(request), right, household):
         refuse(request, right, household, node)
-
-
-def zone_of(household: Household) -> tzinfo:
-    """Return the household's time zone, or the server's when its name is not known here."""
-    try:
-        return ZoneInfo(household.time_zone)
-    except (KeyError, ValueError, OSError):
-        return timezone.get_default_timezone()
 
 
 def _home_zone(request: HttpRequest) -> tzinfo:
@@ -282,7 +273,7 @@ def _home_zone(request: HttpRequest) -> tzinfo:
         memberships = Membership.objects.filter(user=person(request)).select_related("household")
         first = memberships.order_by("joined_at", "pk").first()
         household = first.household if first is not None else None
-    return zone_of(household) if household is not None else timezone.get_default_timezone()
+    return household.zone if household is not None else timezone.get_default_timezone()
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

@@ -27,7 +27,6 @@ from devices.views.access import (
     proposal_for,
     refuse,
     signed_in,
-    zone_of,
 )
 from devices.views.limits import limited
 
@@ -65,7 +64,7 @@ def _recipients(node: Node) -> list[User]:
 
 def _mail(proposal: Proposal, token: str) -> None:
     link = settings.PUBLIC_URL + reverse("decide", args=[token])
-    with timezone.override(zone_of(proposal.household)):
+    with timezone.override(proposal.household.zone):
         for one in _recipients(proposal.node):
             subject = f"New firmware for {proposal.hub_name}: now, tonight, or not?"
             send(one.email, subject, "mail/proposal.txt", {"proposal": proposal, "link": link})
@@ -193,7 +192,7 @@ def decide(request: HttpRequest, token: str) -> HttpResponse:
     if found is None:
         return render(request, "devices/proposal_over.html", status=410)
     user = request.user if isinstance(request.user, User) else None
-    with timezone.override(zone_of(found.household)):
+    with timezone.override(found.household.zone):
         problem = ""
         if request.method == "POST":
             problem = _decide(request, found, user, _holder(request, found, user))

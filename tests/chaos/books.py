@@ -53,6 +53,7 @@ class Books:
     proofs: set[int]
     sent: dict[tuple[str, str], Counter[str]]
     starts: dict[str, dict[str, int]]
+    courses: dict[str, dict[str, list[str]]]  # what each hub lived through for each cloud job
     versions: dict[str, str]
     diary: Diary
 
@@ -77,6 +78,7 @@ class Books:
                 for job, outcomes in of_node.items()
             },
             starts=counters["starts"],
+            courses=counters["courses"],
             versions={hub["node_id"]: hub["fw_version"] for hub in installation.cloud.hubs()},
             diary=diary,
         )
@@ -130,11 +132,11 @@ class Books:
 
     def _no_wrong_verdict(self) -> Iterator[str]:
         for job in self.jobs.values():
-            courses = self.diary.courses.get((job.node, job.cloud_job))
-            honest = set(State) if courses is None else set[str]()
-            honest = honest.union(ALWAYS_HONEST, *(COURSES[course][1] for course in courses or ()))
+            courses = self.courses.get(job.node, {}).get(job.cloud_job, [])
+            honest = ALWAYS_HONEST.union(*(COURSES[course][1] for course in courses))
             if job.state not in honest:
-                yield f"install {job.id} is {job.state}, though the hub lived through {courses}"
+                lived = courses or "nothing"
+                yield f"install {job.id} is {job.state}, though the hub lived through {lived}"
             if job.state != VERIFIED:
                 continue
             if job.version_seen != job.to_version or job.version_agreed_at is None:
@@ -162,8 +164,8 @@ class Books:
     def by_course(self) -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for job in self.jobs.values():
-            courses = self.diary.courses.get((job.node, job.cloud_job)) or {"not known"}
-            course = next(iter(courses)) if len(courses) == 1 else "one of several"
+            courses = self.courses.get(job.node, {}).get(job.cloud_job, [])
+            course = " and ".join(courses) or "never reached its hub"
             why = f" ({job.outcome})" if job.state == State.LOST else ""
             found[course][f"{job.state}{why}"] += 1
         return found

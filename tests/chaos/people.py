@@ -50,8 +50,6 @@ class Diary:
     """What the people saw and did. Shared by all; every list is only ever appended to."""
 
     accepted: list[int] = field(default_factory=list)  # jobs whose page they were shown
-    # (node, cloud job): every course its hub may have taken it through
-    courses: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     endless: list[int] = field(default_factory=list)  # jobs that got no verdict in good time
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -171,8 +169,6 @@ class Person(threading.Thread):
         self.dice = random.Random(f"{seed} {node}")
         self.is_over = is_over
         self.courses = only_courses or tuple(COURSES)
-        self.published = ""  # the cloud's job that was offered last
-        self.is_unsure = False  # may a confirm of it still come to something?
 
     @property
     def now(self) -> HubNow:
@@ -203,16 +199,12 @@ class Person(threading.Thread):
         course = self.dice.choices(self.courses, weights)[0]
         cloud = self.installation.cloud
         try:
-            if self.is_unsure:  # what was confirmed may be sent only now, under this course
-                self.diary.courses.get((self.node, self.published), set()).add(course)
             cloud.set_online(self.index, True)
             cloud.set_scenario(self.index, course, **COURSES[course][0])
             job = cloud.swap_offer(self.index, fw_version=version)["ota_job_id"]
         except (OSError, HTTPException, ValueError, KeyError):
             sleep(1)  # it was killed; it comes back with what it had
             return False
-        self.diary.courses[self.node, job] = {course}
-        self.published, self.is_unsure = job, False
         for _ in range(6):
             self.visitor.get(f"/hubs/{self.now.pk}/")
             self.visitor.press(f"/hubs/{self.now.pk}/check/", {})
@@ -229,7 +221,7 @@ class Person(threading.Thread):
         if page is None or agreed is None:
             sleep(self.dice.random())
             return False
-        before, self.is_unsure = self.now.job, True
+        before = self.now.job
         if self.dice.random() < 0.1:  # the finger slips
             twin = threading.Thread(target=self._confirm, args=(path, agreed[1]), daemon=True)
             twin.start()
@@ -247,7 +239,6 @@ class Person(threading.Thread):
         self._until(lambda: self.now.job != job or self.now.state not in LIVE, ENDS_WITHIN_S)
         if monotonic() - began >= ENDS_WITHIN_S:
             self.diary.endless.append(job)
-        self.is_unsure = self.now.state in LIVE
         return True
 
     def _confirm(self, path: str, agreed: str) -> bool | None:

@@ -20,7 +20,7 @@ from devices.terminal.ends import Ended, Exit
 from devices.terminal.facts import hub_values, job_values, offer_values
 from devices.terminal.follow import Following, page_of
 from devices.terminal.people import actor_of, require
-from devices.views.access import households_of, zone_of
+from devices.views.access import households_of
 from devices.views.listing import Attention, hubs_of
 from devices.views.standing import of_hub, of_job
 
@@ -275,7 +275,7 @@ class Command(TerminalCommand):
             rows.append(
                 (
                     str(job.pk),
-                    f"{job.requested_at.astimezone(zone_of(job.household)):%Y-%m-%d %H:%M}",
+                    f"{job.requested_at.astimezone(job.household.zone):%Y-%m-%d %H:%M}",
                     job.hub_name,
                     job.from_version or "?",
                     job.to_version,

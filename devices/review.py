@@ -22,6 +22,8 @@ from devices.policies import trail_scope
 PER_PAGE = 50
 # How many rows one page looks through for what no index finds.
 WINDOW = 20_000
+# Of each of several indexes that are looked along together, at least so many.
+LEAST_OF_BRANCH = 2_000
 # An event may say a moment a little before the one at which it was recorded: that many rows of
 # difference between the order of moments and that of positions are allowed for.
 SLACK = 2_000
@@ -161,10 +163,11 @@ class Trail:
         """
         order = "-sequence" if is_down else "sequence"
         between = AuditEvent.objects.filter(sequence__gt=low, sequence__lt=high).order_by(order)
-        found, reached = [], []
-        for branch in self._branches():
+        found, reached, branches = [], [], self._branches()
+        window = max(WINDOW // len(branches), LEAST_OF_BRANCH)
+        for branch in branches:
             along = between.filter(branch)
-            end = along.values_list("sequence", flat=True)[WINDOW : WINDOW + 1].first()
+            end = along.values_list("sequence", flat=True)[window : window + 1].first()
             if end is not None:
                 reached.append(end)
                 along = along.filter(**{"sequence__gt" if is_down else "sequence__lt": end})

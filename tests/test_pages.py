@@ -290,7 +290,7 @@ def test_hubs_are_found_and_filtered(
 
 
 def mark_in(text: str, what: str) -> str:
-    return text.split(f'hx-get="{what}')[1].split('"')[0].replace("&amp;", "&")
+    return text.split(f'data-hx-get="{what}')[1].split('"')[0].replace("&amp;", "&")
 
 
 def test_nothing_changed_is_answered_without_a_body_and_a_change_brings_one_row(

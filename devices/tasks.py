@@ -179,8 +179,12 @@ def _wait_unasked(job: OtaJob, now: datetime) -> None:
 
 
 def _put_off_job(job: OtaJob, now: datetime) -> None:
-    _wait_unasked(job, now)
-    _leave_alone(job, now)
+    # as it stands in the table: what was heard and could not be written is evidence of nothing
+    found = OtaJob.objects.select_related("node__account__household", "household")
+    stored = found.filter(pk=job.pk).first()
+    if stored is not None:
+        _wait_unasked(stored, now)
+        _leave_alone(stored, now)
 
 
 def _leave_alone(job: OtaJob, now: datetime) -> None:

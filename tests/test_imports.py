@@ -56,6 +56,7 @@ LAYERS: dict[str, int] = {
     "forms": 4,
     "homelink_forms": 4,
     "middleware": 4,
+    "unchanged": 4,
     "signals": 4,
     "logs": 4,
     "adapter": 4,

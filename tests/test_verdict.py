@@ -1,9 +1,12 @@
 """No sequence of events leaves the table, rounds up to success, or ends without a verdict."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import DatabaseError, connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +25,7 @@ from devices.models import (
     State,
     hear_version,
 )
+from devices.tasks import _put_off_job
 from devices.timing import Timings
 from tests.factories import make_account, make_job, make_node
 
@@ -221,6 +225,55 @@ def test_an_answer_for_a_lost_install_that_a_newer_attempt_replaced_is_not_its_o
     with pytest.raises(StaleJob):
         heard(lost, Heard(status("success", "", 9), online(True), config("5.3.3")), story.now)
     assert OtaJob.objects.get(pk=lost.pk).state == State.LOST
+
+
+@contextmanager
+def table_that_refuses(state: State) -> Iterator[None]:
+    """Let the database itself refuse to move any install to this state."""
+    if connection.vendor == "sqlite":
+        refuse = ("BEGIN SELECT RAISE(ABORT, 'no'); END", "")
+    else:
+        refuse = (
+            "EXECUTE FUNCTION refuse_it()",
+            "CREATE FUNCTION refuse_it() RETURNS trigger AS "
+            "$$ BEGIN RAISE EXCEPTION 'no'; END $$ LANGUAGE plpgsql",
+        )
+    act, function = refuse
+    with connection.cursor() as cursor:
+        if function:
+            cursor.execute(function)
+        cursor.execute(
+            "CREATE TRIGGER refuse_it BEFORE UPDATE ON devices_otajob FOR EACH ROW "
+            f"WHEN (NEW.state = '{state}') {act}"
+        )
+    yield
+    with connection.cursor() as cursor:
+        on = " ON devices_otajob" if function else ""
+        cursor.execute(f"DROP TRIGGER refuse_it{on}")
+        if function:
+            cursor.execute("DROP FUNCTION refuse_it()")
+
+
+def test_what_was_heard_and_could_not_be_written_proves_nothing() -> None:
+    story = Story(running(to_version="5.3.3"))
+    story.hears(status("started"))
+    with table_that_refuses(State.VERIFYING), pytest.raises(DatabaseError):
+        story.hears(status("success", "", 2), "5.3.3", stamp=2)
+    # the loop puts off what it could not write, and lets only time pass for it
+    _put_off_job(story.job, story.now)
+    stored = OtaJob.objects.get(pk=story.job.pk)
+    assert (stored.state, stored.cloud_meaning, stored.version_agreed_at) == (
+        State.RUNNING,
+        "started",
+        None,
+    )
+    assert not stored.reports.filter(meaning="success").exists()
+    again = Story(stored)
+    again.now = story.now
+    assert again.hears(status("success", "", 2), "5.3.3", stamp=2) == State.VERIFIED
+    stored.refresh_from_db()
+    assert (stored.version_seen, stored.version_agreed_at) == ("5.3.3", again.now)
+    assert stored.reports.filter(meaning="success").count() == 1
 
 
 def test_what_was_asked_before_a_newer_version_was_heard_is_no_news() -> None:

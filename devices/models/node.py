@@ -121,6 +121,8 @@ class Node(models.Model):
         indexes = [
             models.Index(fields=["next_check_at"], name="node_next_check"),
             models.Index(fields=["changed_at"], name="node_changed"),
+            # alone, so that all of them are counted and summed up without reading the rows
+            models.Index(fields=["revision"], name="node_revision"),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from devices import batches
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
-from devices.policies import Reason, Right, households_for, may, nodes_for, why_not_install
+from devices.policies import (
+    Reason,
+    Right,
+    being_installed,
+    households_for,
+    may,
+    nodes_for,
+    why_unfit,
+)
 from devices.templatetags.show import number
 from devices.views.access import actor_in, batch_for, person, refuse, signed_in
 from devices.views.listing import Attention, hubs_of
@@ -85,8 +93,9 @@ def _fetch(request: HttpRequest, ids: list[int]) -> list[Node]:
 def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> HttpResponse:
     too_many = len(nodes) > batches.MOST_HUBS
     nodes = nodes[: batches.MOST_HUBS]
+    busy = being_installed(nodes)
     sections = [
-        Section(household, [_choice(request, node) for node in mine])
+        Section(household, [_choice(node, busy) for node in mine])
         for household, mine in groupby(nodes, key=lambda node: node.account.household)
     ]
     values = {
@@ -99,9 +108,9 @@ def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> Http
     return render(request, "devices/batch_new.html", values, status=409 if problem else 200)
 
 
-def _choice(request: HttpRequest, node: Node) -> Choice:
+def _choice(node: Node, busy: set[tuple[str, str]]) -> Choice:
     offer = node.offer
-    reasons = why_not_install(person(request), node, offer, timezone.now())
+    reasons = why_unfit(node, offer, timezone.now(), busy)
     agreed = sign(bind(node, offer)) if offer is not None and not reasons else ""
     return Choice(node, reasons, agreed)
 

@@ -5,7 +5,6 @@ The pages are those of the access table, which knows every address: a new one ca
 
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -134,8 +133,8 @@ def pages(home: Home, cookies: dict[str, dict[str, str]]) -> list[Visit]:
 
 
 @pytest.fixture
-def world(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Yield the visits and everybody's cookies, beside a server that shows them."""
+def world(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the visits and everybody's cookies, beside a server that shows them."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs beside us
     home = Home()
     until = timezone.now() + timedelta(days=1)

@@ -1,0 +1,121 @@
+"""A question whether anything changed: two queries at most, and never a stale answer."""
+
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from devices.models import Batch, CloudAccount, Node, State
+from devices.unchanged import SAME_FOR_S
+from tests.factories import make_account, make_household, make_job, make_node, make_owner, sign_in
+
+pytestmark = pytest.mark.django_db
+
+
+class Open:
+    """Somebody with an open page that asks."""
+
+    def __init__(self, client: Client) -> None:
+        self.household = make_household()
+        self.account = make_account(self.household)
+        self.node = make_node(self.account)
+        self.job = make_job(self.node, state=State.RUNNING)
+        self.client = sign_in(client, make_owner(self.household))
+
+    def paths(self) -> list[str]:
+        """Return what the list, the hub's page and the install's page would ask now."""
+        found = []
+        for page in ("/", f"/hubs/{self.node.pk}/", f"/installs/{self.job.pk}/"):
+            text = self.client.get(page).content.decode()
+            found.append(text.split('data-hx-get="')[-1].split('"')[0].replace("&amp;", "&"))
+        assert all("/live/" in path for path in found)
+        return found
+
+    def ask(self, path: str) -> int:
+        return self.client.get(path).status_code
+
+
+@pytest.fixture
+def open_(client: Client) -> Open:
+    return Open(client)
+
+
+def test_the_second_time_it_costs_one_query(open_: Open, django_assert_num_queries: Any) -> None:
+    for path in open_.paths():
+        assert open_.ask(path) == 204
+        with django_assert_num_queries(1):
+            answer = open_.client.get(path)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer["Cache-Control"] == "no-store"
+        assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_every_change_is_answered_at_once(open_: Open) -> None:
+    for number in range(3):
+        path = open_.paths()[number]
+        assert [open_.ask(path), open_.ask(path)] == [204, 204]
+        open_.job.refresh_from_db()
+        open_.job.note(timezone.now(), cloud_info="Downloaded 41% Firmware Image")
+        assert open_.ask(path) == 200, path
+
+
+def test_a_hub_that_comes_or_goes_is_answered_at_once(open_: Open) -> None:
+    path = open_.paths()[0]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    make_node(open_.account)
+    assert open_.ask(path) == 200
+
+
+@pytest.mark.parametrize("model", [Batch, CloudAccount, Node])
+def test_what_concerns_somebody_else_is_asked_again_and_changes_nothing(
+    open_: Open, model: Any
+) -> None:
+    path = open_.paths()[0]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    elsewhere = make_household()
+    if model is Batch:
+        Batch.objects.create(
+            household=elsewhere, requested_by_name="x", expires_at=timezone.now(), revision=7
+        )
+    elif model is CloudAccount:
+        make_account(elsewhere)
+    else:
+        make_node(make_account(elsewhere))
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+
+
+def test_who_signed_out_hears_nothing_more(open_: Open) -> None:
+    path = open_.paths()[0]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    Session.objects.all().delete()
+    assert open_.ask(path) == 302
+
+
+def test_a_session_that_ran_out_hears_nothing_more(open_: Open) -> None:
+    path = open_.paths()[0]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    assert open_.ask(path) == 302
+
+
+def test_another_person_with_the_same_question_is_not_answered_by_it(open_: Open) -> None:
+    path = open_.paths()[1]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    stranger = sign_in(Client(), make_owner(make_household()))
+    assert stranger.get(path).status_code == 404
+
+
+def test_who_lost_the_right_is_found_out_within_half_a_minute(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = open_.paths()[1]
+    assert [open_.ask(path), open_.ask(path)] == [204, 204]
+    open_.household.memberships.all().delete()
+    assert open_.ask(path) == 204  # which says nothing but that there is nothing new
+    later = monotonic() + SAME_FOR_S
+    monkeypatch.setattr("devices.unchanged.monotonic", lambda: later)
+    assert open_.ask(path) == 404

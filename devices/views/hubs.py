@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Page
-from django.db.models import Max, Min
+from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,6 +26,7 @@ from devices.templatetags.show import number
 from devices.views.access import actor_in, hub_for, person, signed_in, way_back
 from devices.views.batches import running_batches
 from devices.views.listing import (
+    HOUSEHOLD,
     SHOWS,
     SORTS,
     Attention,
@@ -40,6 +41,8 @@ from devices.views.listing import (
 )
 from devices.views.standing import Standing, of_hub
 
+# The session's key for the order of the list.
+SORT = "sort"
 # A change may be committed a little after the time it carries.
 OVERLAP = timedelta(seconds=30)
 
@@ -144,7 +147,7 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
 def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
     now = timezone.now()
     within = chosen(request)
-    wish = Wish.read(request.GET)
+    wish = Wish.read(request.GET, _usual_sort(request, user))
     hubs = hubs_of(user, within)
     counts = count(hubs)
     listed: Page[Node] = find(hubs, wish)
@@ -152,13 +155,15 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_manage = set(households_for(user, Right.MANAGE) or [])
     may_check = households_for(user, Right.CHECK)
     rows = [_row(node, may_install, may_manage, now) for node in listed]
+    checked = _checked(user, within)
     return {
         "wish": wish,
         "counts": counts,
         "headline": headline(counts, clouds),
         "clouds": clouds,
         "shows": [(key, words, _number_of(key, counts)) for key, (words, _) in SHOWS.items()],
-        "sorts": [(key, words) for key, (words, _) in SORTS.items()],
+        "sorts": _sorts(request, user),
+        "by_household": wish.sort == HOUSEHOLD,
         "listed": listed,
         "rows": rows,
         "may_choose": sum(row.act == "install" for row in rows) > 1,
@@ -168,9 +173,24 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "mark": mark,
         "order": order_mark(listed),
         "rendered_at": int(now.timestamp()),
-        "checked": _checked(user, within),
+        "checked": checked,
+        "poll_s": 3 if counts.running or checked["asked"] else 30,
         "queues": running_batches(request, within),
     }
+
+
+def _sorts(request: HttpRequest, user: User) -> list[tuple[str, str]]:
+    """Return the orders to choose from; by household only where there are several."""
+    is_alone = chosen(request) is not None or len(households_for(user) or "ab") < 2
+    return [(key, words) for key, (words, _) in SORTS.items() if key != HOUSEHOLD or not is_alone]
+
+
+def _usual_sort(request: HttpRequest, user: User) -> str:
+    """Return the order that this person chose last, and keep the one that is chosen now."""
+    asked = request.GET.get("sort")
+    if asked in SORTS and request.session.get(SORT) != asked:
+        request.session[SORT] = asked
+    return str(request.session.get(SORT, HOUSEHOLD if user.staff_role else ""))
 
 
 def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) -> Row:
@@ -190,10 +210,14 @@ def _number_of(show: str, counts: Counts) -> int:
     return int(getattr(counts, show or "total"))
 
 
-def _checked(user: User, within: int | None) -> dict[str, datetime | None]:
-    """Return when hubs were last checked and when the next check is due. One query."""
+def _checked(user: User, within: int | None) -> dict[str, Any]:
+    """Return when hubs were last checked, when the next check is due, and how many a person waits
+    for. One query.
+    """
     nodes = nodes_for(user, within=within).present()
-    return nodes.aggregate(last=Max("checked_at"), next=Min("next_check_at"))
+    return nodes.aggregate(
+        last=Max("checked_at"), next=Min("next_check_at"), asked=Count("check_asked_at")
+    )
 
 
 def _seen_at(request: HttpRequest) -> datetime:

@@ -49,11 +49,13 @@ SHOWS = {
     "running": ("Running", Q(attention=Attention.RUNNING)),
     "offline": ("Offline", Q(is_online=False)),
 }
+HOUSEHOLD = "household"
 SORTS: dict[str, tuple[str, list[str]]] = {
     "": ("Needs attention first", ["attention"]),
     "name": ("Name", []),
     "version": ("Version", ["fw_version"]),
     "online": ("Online first", ["-online_rank"]),
+    HOUSEHOLD: ("Household by household", ["account__household__name", "account__household_id"]),
 }
 
 
@@ -79,17 +81,22 @@ class Wish:
     page: int = 1
 
     @classmethod
-    def read(cls, query: QueryDict) -> "Wish":
+    def read(cls, query: QueryDict, usual_sort: str = "") -> "Wish":
         """Return what is asked for; what makes no sense counts as not said."""
-        page = query.get("page", "")
+        page, sort = query.get("page", ""), query.get("sort", usual_sort)
         return cls(
             search=query.get("q", "").strip()[:100],
             show=query.get("show", "") if query.get("show", "") in SHOWS else "",
-            sort=query.get("sort", "") if query.get("sort", "") in SORTS else "",
+            sort=sort if sort in SORTS else "",
             version=query.get("version", "").strip()[:64],
             away=query.get("away", "") if query.get("away", "") in AWAY else "",
             page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
         )
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Is more asked for than an order?"""
+        return bool(self.search or self.show or self.version or self.away)
 
     @property
     def away_words(self) -> str:
@@ -97,9 +104,10 @@ class Wish:
 
     def query(self) -> str:
         """Return the same as a query string without what is not said."""
-        said = {"q": self.search, "show": self.show, "sort": self.sort}
+        said = {"q": self.search, "show": self.show}
         said |= {"version": self.version, "away": self.away}
-        values = {name: value for name, value in said.items() if value}
+        # the order is always said: without it the one that is remembered counts
+        values = {"sort": self.sort} | {name: value for name, value in said.items() if value}
         if self.page > 1:
             values["page"] = str(self.page)
         return urlencode(values)

@@ -170,7 +170,7 @@ def review(number: int) -> None:
         "role, what and outcome": "role=worker&action=install.&outcome=failed",
         "one install": "job=12000",
     }
-    auditor = make_user("auditor@example.com", staff_role=StaffRole.AUDITOR)
+    auditor = make_user("auditor@example.com", pk=PEOPLE + 1, staff_role=StaffRole.AUDITOR)
     people = {"auditor": auditor, "owner": User.objects.get(email="person1@example.com")}
     for who, user in people.items():
         client, worst = sign_in(Client(), user), (0.0, "")

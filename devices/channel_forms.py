@@ -41,6 +41,8 @@ class ChannelForm(forms.Form):
         options.setdefault("initial", initial_of(channel))
         super().__init__(*args, **options)
         self._channel = channel
+        if channel.is_mail:
+            self.fields["is_on"].label = "Send me e-mail"
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}

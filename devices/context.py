@@ -24,6 +24,13 @@ def chosen(request: HttpRequest) -> int | None:
     return cast("int | None", request._chosen_household)  # type: ignore[attr-defined]
 
 
+def worker_now(request: HttpRequest) -> WorkerStanding:
+    """Return how the worker stands, looked up once a request."""
+    if not hasattr(request, "_worker_standing"):
+        request._worker_standing = WorkerStanding.now()  # type: ignore[attr-defined]
+    return cast(WorkerStanding, request._worker_standing)  # type: ignore[attr-defined]
+
+
 class Page:
     """The frame of a page. Each value costs its query only where a template asks for it."""
 
@@ -82,9 +89,9 @@ class Page:
     def may_see_unknown(self) -> bool:
         return self.user is not None and may_see_unknown(self.user)
 
-    @cached_property
+    @property
     def worker(self) -> WorkerStanding:
-        return WorkerStanding.now()
+        return worker_now(self.request)
 
 
 def page(request: HttpRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -111,13 +112,37 @@ def may_see_unknown(user: User) -> bool:
     return user.is_active and user.staff_role in {StaffRole.SUPPORT, StaffRole.ADMINISTRATOR}
 
 
+_NOT_REMEMBERED: dict[tuple[Right, int | None], list[int] | None] = {}
+
+
 def households_for(
     user: User, right: Right = Right.LOOK, within: int | None = None
 ) -> "list[int] | None":
     """Return the ids of the households in which this person has the right; None means all.
 
-    within narrows this, and every question below, to one household. At most one query.
+    within narrows this, and every question below, to one household. At most one query; none when
+    it was asked before while `answering_once` for this person.
     """
+    answers: dict[tuple[Right, int | None], list[int] | None]
+    answers = getattr(user, "_households_for", _NOT_REMEMBERED)
+    if answers is _NOT_REMEMBERED:
+        return _households_for(user, right, within)
+    if (right, within) not in answers:
+        answers[right, within] = _households_for(user, right, within)
+    return answers[right, within]
+
+
+@contextmanager
+def answering_once(user: User) -> Iterator[None]:
+    """Look each question about this person's households up once: for pages that only look."""
+    user._households_for = {}  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del user._households_for  # type: ignore[attr-defined]
+
+
+def _households_for(user: User, right: Right, within: int | None) -> "list[int] | None":
     if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
         return None if within is None else [within]
     roles = sorted(role for role in Role if right in RIGHTS[role])

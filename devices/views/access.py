@@ -5,6 +5,7 @@ with its account and household, and times on the page are the household's from t
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import tzinfo
 from functools import wraps
 from typing import cast
@@ -42,6 +43,7 @@ from devices.policies import (
     Right,
     accounts_for,
     administers,
+    answering_once,
     households_for,
     jobs_for,
     may,
@@ -68,7 +70,9 @@ def signed_in(view: View) -> View:
         if (missing := _missing_factor(request)) is not None:
             return missing
         _note_lists(request)
-        with timezone.override(_home_zone(request)):
+        only_looks = request.method in {"GET", "HEAD"}
+        once = answering_once(person(request)) if only_looks else nullcontext()
+        with timezone.override(_home_zone(request)), once:
             return view(request, *args, **values)
 
     return guarded

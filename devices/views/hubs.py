@@ -17,10 +17,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from devices.context import chosen
+from devices.context import chosen, worker_now
 from devices.models import Node, User
 from devices.policies import Right, households_for, nodes_for
-from devices.readiness import WorkerStanding
 from devices.sync import ask_check
 from devices.templatetags.show import number
 from devices.views.access import actor_in, hub_for, person, signed_in, way_back
@@ -69,9 +68,9 @@ class Mark:
     """When a cloud last answered: only a line of the page speaks of it."""
 
     @classmethod
-    def of(cls, user: User, within: int | None, clouds: Clouds) -> "Mark":
+    def of(cls, request: HttpRequest, clouds: Clouds) -> "Mark":
+        user, within, worker = person(request), chosen(request), worker_now(request)
         state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
-        worker = WorkerStanding.now()
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
             clouds=f"{zlib.crc32(f'{state} {worker}'.encode()):x}",
@@ -88,7 +87,7 @@ def hubs(request: HttpRequest) -> HttpResponse:
     """The whole list; a search typed into it fetches the same page."""
     user, within = person(request), chosen(request)
     clouds = clouds_of(user, within)
-    mark = Mark.of(user, within, clouds)
+    mark = Mark.of(request, clouds)
     return render(request, "devices/hubs.html", _list(request, user, clouds, mark))
 
 
@@ -98,7 +97,7 @@ def hubs_live(request: HttpRequest) -> HttpResponse:
     """What changed since the page was rendered; 204 without a body when nothing did."""
     user, within = person(request), chosen(request)
     clouds = clouds_of(user, within)
-    mark = Mark.of(user, within, clouds)
+    mark = Mark.of(request, clouds)
     seen = request.GET.get("v", "")
     if seen == str(mark):
         return HttpResponse(status=204)

@@ -87,7 +87,7 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
 	fi
 	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist load -m browser || { code=$$?; [ $$code -eq 5 ]; }
 
 key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 	@$(APART) ENCRYPTION_KEYS= $(BIN)/python manage.py new_key
@@ -95,7 +95,9 @@ key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 screenshots: $(DEV) ## Take the README's screenshots anew
 	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" $(BIN)/python -m tests.browser.screenshots
 
-bench: $(DEV) ## Measure the simulated cloud with ten thousand hubs, and the bridge with a thousand
+bench: $(DEV) ## Measure pages, trail, simulated cloud and bridge (a quarter of an hour)
+	@$(BIN)/python -m tests.bench.bench_pages
+	@$(BIN)/python -m tests.bench.bench_trail
 	@$(BIN)/python -m tests.bench.bench_simcloud
 	@$(BIN)/python -m tests.bench.bench_homeassistant
 

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 from django.db import transaction
 from django.utils import timezone
 
+from devices.accounts import account_failed, trouble_code
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError, NoOtaStatus, SignInAgain
 from devices.cloud.types import Connectivity, NodeConfig, OtaStatus, OtaWord
 from devices.installs import typical
 from devices.models import Actor, OtaJob, StaleJob, State, audit, hear_version
 from devices.push import back_to_requested, expire, keep_status
-from devices.sync import account_failed, clip, trouble_code
+from devices.sync import clip
 from devices.timing import Timings, seconds, timings
 from devices.verdict import verdict
 

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from devices.accounts import account_failed
 from devices.cloud.client import RainmakerClient
 from devices.cloud.download import Image as Fetched
 from devices.cloud.download import LinkExpired, TooLarge, fetch_image
@@ -26,7 +27,6 @@ from devices.cloud.errors import CloudError, OfferGone, TryLater
 from devices.cloud.types import FirmwareOffer
 from devices.clouds import is_allowed
 from devices.models import Actor, FetchState, Image, ImageFetch, Node, Offer, Outcome, audit
-from devices.sync import account_failed
 from devices.wake import wake_chores
 
 MOST_TRIES = 3

@@ -18,6 +18,7 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
+from devices.accounts import keep_tokens, tokens_of
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError
 from devices.clouds import is_allowed, require_allowed
@@ -25,7 +26,6 @@ from devices.holder import here
 from devices.models import Beat, CloudAccount, StaleJob, Suspect
 from devices.models.beat import CLOCK_SKEW
 from devices.poison import blame, label
-from devices.sync import keep_tokens, tokens_of
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from time import monotonic
 from django.db import transaction
 from django.utils import timezone
 
+from devices.accounts import account_failed, count_unknown_code, trouble_code
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import (
     Busy,
@@ -27,7 +28,7 @@ from devices.cloud.errors import (
 from devices.cloud.types import Connectivity, FirmwareOffer, NodeConfig, OtaStatus
 from devices.explain import explain_report
 from devices.models import Actor, OtaJob, Outcome, Source, State, audit, count_unknown, keep_report
-from devices.sync import account_failed, clip, count_unknown_code, trouble_code
+from devices.sync import clip
 from devices.timing import seconds, timings
 
 WORKER = Actor.worker()

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from devices import batches, clock, images, notices, proposals, unattended
+from devices.accounts import account_failed, trouble_code
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
 from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
@@ -33,7 +34,7 @@ from devices.push import (
     push_failed,
     send,
 )
-from devices.sync import account_failed, check_failed, keep_offer, keep_page, trouble_code
+from devices.sync import check_failed, keep_offer, keep_page
 from devices.timing import timings
 from devices.upkeep import keep_trail
 from devices.wake import CHORES, INSTALLS, NOTICES, wake_chores, wake_installs, wake_notices

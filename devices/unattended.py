@@ -10,12 +10,12 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from devices.accounts import keep_tokens, tell_signed_out, trouble_code
 from devices.cloud.client import RainmakerClient
 from devices.cloud.errors import CloudError, SignInAgain, TryLater
 from devices.cloud.types import Tokens
 from devices.models import AccountState, Actor, CloudAccount, Outcome, audit
 from devices.models.account import Unsealable, unseal
-from devices.sync import keep_tokens, tell_signed_out, trouble_code
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from time import monotonic
 
 from devices import installs, tasks
+from devices.accounts import link_account
 from devices.confirm import bind
 from devices.loop import Loop
 from devices.models import CloudAccount, Household, Node, OtaJob, User
-from devices.sync import link_account
 from tests.factories import person
 from tests.simcloud_process import SimCloud
 

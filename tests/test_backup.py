@@ -25,7 +25,7 @@ from django.utils import timezone
 from devices.cloud.client import RainmakerClient
 from devices.models import Node, OtaJob, User
 from devices.push import look_before_push, prepared, send
-from devices.sync import tokens_of
+from devices.accounts import tokens_of
 from tests.engine import confirm, run_until
 owner = User.objects.get(email="{OWNER}")
 def install(node_id):
@@ -172,7 +172,7 @@ def test_an_empty_server_takes_a_backup_with_its_keys(filled: Kept, tmp_path: Pa
         assert (other.data_dir / "keys.json").read_bytes() == keys
         assert (other.data_dir / "keys.json").stat().st_mode & 0o777 == 0o600
         opened = other.shell(
-            "from devices.models import CloudAccount\nfrom devices.sync import tokens_of\n"
+            "from devices.models import CloudAccount\nfrom devices.accounts import tokens_of\n"
             "print(tokens_of(CloudAccount.objects.get()).refresh_token)"
         )
         assert opened.splitlines()[-1] == "refresh"

@@ -15,6 +15,7 @@ from django.db import connection
 from django_q.models import OrmQ
 
 from devices import installs, tasks
+from devices.accounts import link_account
 from devices.confirm import bind
 from devices.loop import Loop
 from devices.models import (
@@ -27,7 +28,6 @@ from devices.models import (
     State,
     User,
 )
-from devices.sync import link_account
 from tests.factories import make_household, make_owner, person
 from tests.management.commands.flush import unguarded
 from tests.simcloud_process import SimCloud

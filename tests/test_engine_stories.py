@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from devices import installs, tasks
+from devices.accounts import unlink_account
 from devices.cloud.client import RainmakerClient
 from devices.confirm import bind
 from devices.models import (
@@ -22,7 +23,7 @@ from devices.models import (
     VersionCause,
     VersionChange,
 )
-from devices.sync import ask_check, unlink_account
+from devices.sync import ask_check
 from tests.engine import PASSWORD, confirm, end_of, link, run_until
 from tests.factories import make_household, make_owner, person
 from tests.simcloud_process import SimCloud
@@ -266,8 +267,8 @@ def test_an_unlinked_account_keeps_its_history_and_no_tokens(start_cloud: StartC
 def test_tokens_passwords_and_addresses_are_neither_logged_nor_stored_in_plain(
     start_cloud: StartCloud, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from devices.accounts import tokens_of
     from devices.logs import OneLine
-    from devices.sync import tokens_of
 
     caplog.set_level("DEBUG")
     cloud, household = start_cloud(), make_household()

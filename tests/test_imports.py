@@ -29,6 +29,7 @@ LAYERS: dict[str, int] = {
     "guards": 2,
     "chain": 2,
     "clouds": 2,
+    "accounts": 3,
     "sync": 3,
     "installs": 3,
     "homelink": 3,
@@ -82,14 +83,15 @@ BESIDE = {
     "troubles": {"catalogue", "hubwords"},
     "staff": {"people"},
     "installs": {"sync"},
+    "sync": {"accounts"},
     "exports": {"review"},
     "batches": {"installs"},
     "proposals": {"installs"},
-    "push": {"sync"},
-    "unattended": {"sync"},
-    "images": {"sync"},
+    "push": {"accounts", "sync"},
+    "unattended": {"accounts"},
+    "images": {"accounts", "sync"},
     "verdict": set(),
-    "follow": {"installs", "push", "sync", "verdict"},
+    "follow": {"accounts", "installs", "push", "sync", "verdict"},
     "tasks": {"loop"},
     "watchdog": {"loop"},
     "adapter": {"middleware"},
@@ -191,4 +193,4 @@ def test_pages_do_not_build_clients() -> None:
         for path in modules()
         if "devices.cloud.client" in imported(path) and area(path) != "cloud"
     }
-    assert makers <= {"loop", "sync", "push", "follow", "unattended", "images"}
+    assert makers <= {"loop", "accounts", "push", "follow", "unattended", "images"}

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from devices.accounts import sign_out
 from devices.cloud.errors import SignInAgain
 from devices.cloud.types import FirmwareOffer
 from devices.models import (
@@ -31,7 +32,7 @@ from devices.models import (
 )
 from devices.models.beat import NOTICES
 from devices.notices import GIVE_UP_AFTER, KEEP, off_token, send_due, sentence
-from devices.sync import keep_offer, sign_out
+from devices.sync import keep_offer
 from devices.tasks import send_notices
 from tests.factories import (
     PASSWORD,

@@ -246,9 +246,9 @@ def test_a_file_that_does_not_come_says_why_without_the_link(
 def test_only_the_clouds_that_were_named_are_linked_or_called(
     settings: Any, server: HostileServer
 ) -> None:
+    from devices.accounts import link_account
     from devices.clouds import is_allowed
     from devices.models import AuditEvent, CloudAccount
-    from devices.sync import link_account
     from tests.engine import run_until
     from tests.factories import make_account, make_household, make_owner, person
 

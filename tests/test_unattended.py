@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from devices import rotation
+from devices.accounts import link_account
 from devices.models import AccountState, AuditEvent, CloudAccount, User
 from devices.models.account import seal, unseal
-from devices.sync import link_account
 from devices.terminal.people import operator
 from tests.engine import PASSWORD, run_until
 from tests.factories import make_account, make_household, make_owner, make_user, person

@@ -10,12 +10,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from devices.accounts import account_failed
 from devices.cloud.errors import TellPerson
 from devices.explain import every_entry, explain_job, read_code
 from devices.models import OtaJob, Source, State, UnknownText, count_unknown
 from devices.models import unknown as rules
 from devices.push import keep_status
-from devices.sync import account_failed
 from tests.factories import make_account, make_household, make_job, make_node, make_user, sign_in
 from tests.test_verdict import Story, running, status
 

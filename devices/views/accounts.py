@@ -6,13 +6,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from devices.accounts import link_account, trouble_code, unlink_account
 from devices.cloud.errors import CloudError
 from devices.context import chosen
 from devices.explain import explain_trouble
 from devices.forms import LinkForm, ReconnectForm
 from devices.models import AccountState, CloudAccount, OtaJob
 from devices.policies import Right, accounts_for, households_for
-from devices.sync import link_account, trouble_code, unlink_account
 from devices.unattended import forget_password
 from devices.views.access import account_for, actor_in, households_of, person, signed_in
 from devices.views.typed import typed

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.utils import timezone
 
+from devices.accounts import link_account, trouble_code, unlink_account
 from devices.cloud.errors import CloudError, SignInAgain
 from devices.explain import explain_trouble
 from devices.forms import LinkForm
 from devices.models import AccountState, CloudAccount, Household, OtaJob
 from devices.policies import Right, accounts_for
-from devices.sync import link_account, trouble_code, unlink_account
 from devices.terminal import choose
 from devices.terminal.command import TerminalCommand
 from devices.terminal.console import read_password

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
+from devices.accounts import link_account
 from devices.cloud.errors import CloudError
 from devices.launch import demo
 from devices.models import (
@@ -27,7 +28,6 @@ from devices.models import (
     Role,
     User,
 )
-from devices.sync import link_account
 
 ACTOR = Actor(name="Demo", role="demo", via="demo")
 

@@ -61,7 +61,11 @@ def account_link(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "Linked. The hubs appear as soon as the cloud lists them.")
             return redirect("hubs")
-    values = {"form": form, "is_one": len(households) == 1}
+    values = {
+        "form": form,
+        "is_one": len(households) == 1,
+        "is_first": not accounts_for(person(request)).exists(),
+    }
     return render(request, "devices/account_link.html", values)
 
 

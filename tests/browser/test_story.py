@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.story import browser, person, review
 from tests.product import Product
 
-pytestmark = [pytest.mark.browser, pytest.mark.processes]
+# one runner for all of them: they share the processes
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("story")]
 VERIFIED_WITHIN_MS = 150_000
 
 

@@ -108,7 +108,7 @@ chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite and
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)"
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)" --postgres
 
-soak: $(DEV) ## Live through thirty days of checks and installs, and watch the memory (ten minutes)
+soak: $(DEV) ## Live through sixty days of checks and installs, and watch the memory (twenty minutes)
 	@$(BIN)/python -m tests.bench.soak
 
 clean: ## Remove the environment, caches and the demo's data, never the real data in var/home

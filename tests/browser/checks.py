@@ -26,7 +26,10 @@ WIDER = """() => {
   if (document.scrollingElement.scrollWidth <= width) return [];
   const wide = [...document.querySelectorAll("main *, header *, footer *")].filter((one) => {
     const box = one.getBoundingClientRect();
-    return box.right > width + 0.5 && box.width > 0 && !one.closest(".scroll, .hidden-visually");
+    const reach = Math.max(box.right, box.left + one.scrollWidth);
+    const scrolls = (el) =>
+      el && (getComputedStyle(el).overflowX === "auto" || scrolls(el.parentElement));
+    return reach > width + 0.5 && box.width > 1 && !scrolls(one);
   });
   return wide.filter((one) => !wide.some((other) => other !== one && one.contains(other)))
     .map((one) => one.outerHTML.slice(0, 160));

@@ -68,6 +68,8 @@ def check(data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ("ALLOWED_HOSTS", "https://hubs.example.org"),
         ("ALLOWED_HOSTS", "*"),
         ("ALLOWED_HOSTS", "hubs.example.org:8000"),
+        ("NOTIFY_HOSTS", "https://ntfy.sh"),
+        ("NOTIFY_HOSTS", "*"),
         ("DATABASE_URL", "banana"),
         ("DATABASE_URL", f"mysql://me:{SECRET}@db/hubs"),
         ("DATABASE_URL", f"postgres://me:{SECRET}@db:port/hubs"),
@@ -120,6 +122,7 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
         ("SECRET_KEY_FALLBACKS", f"{LONG}, {LONG}2", "S.SECRET_KEY_FALLBACKS", [LONG, f"{LONG}2"]),
         ("ENCRYPTION_KEYS", f"{KEY}, {KEY}", "S.KEY_RING.newest_first()", [KEY, KEY]),
         ("AUDIT_KEY", LONG, "S.AUDIT_KEY", LONG),
+        ("NOTIFY_HOSTS", "Ntfy.sh, a.example:80", "S.NOTIFY_HOSTS[1]", "a.example:80"),
         ("ALLOWED_HOSTS", "[::2], .b.example", "S.ALLOWED_HOSTS[-2:]", ["[::2]", ".b.example"]),
         ("DATABASE_URL", "postgres:///hubs", "S.DATABASES['default']['NAME']", "hubs"),
         (

@@ -83,3 +83,18 @@ def test_it_asks_often_only_while_something_runs(client: Client, what: str, ever
     for path in ("/", f"/hubs/{node.pk}/"):
         text = client.get(path).content.decode()
         assert f'data-hx-trigger="every {every_s}s, seen"' in text, path
+
+
+def test_the_way_to_the_first_update_says_where_one_stands(client: Client) -> None:
+    household = make_household()
+    sign_in(client, make_owner(household))
+
+    def step(path: str) -> str:
+        found = re.findall(r'aria-current="step">([^<]+)<', client.get(path).content.decode())
+        return found[0] if found else ""
+
+    assert [step("/"), step("/accounts/link/")] == ["Your cloud account"] * 2
+    account = make_account(household)
+    assert [step("/"), step("/accounts/link/")] == ["Your hubs", ""]
+    make_node(account)
+    assert step("/") == ""

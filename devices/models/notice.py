@@ -5,7 +5,6 @@ A notice is written in the transaction of what it tells of, so that neither is w
 
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import models
 from django.db.models import Q
@@ -88,10 +87,6 @@ class Channel(models.Model):
     def keep_url(self, url: str) -> None:
         """Set the sealed address; the caller saves."""
         self.sealed_url = seal(url)
-
-    def scheme(self) -> str:
-        """Return what kind of service it is, such as "ntfys"; raises Unsealable."""
-        return urlsplit(self.url()).scheme
 
     def due_at(self, now: datetime, zone: tzinfo) -> datetime:
         """Return when something that happens now is to be sent, by the household's clock."""

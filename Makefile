@@ -87,7 +87,7 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
 	fi
 	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 -m browser || { code=$$?; [ $$code -eq 5 ]; }
 
 key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 	@$(APART) ENCRYPTION_KEYS= $(BIN)/python manage.py new_key

@@ -10,8 +10,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.story import browser, person, review
 from tests.product import Product
 
-# one runner for all of them: they share the processes
-pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("story")]
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
 VERIFIED_WITHIN_MS = 150_000
 
 
@@ -108,6 +107,7 @@ def test_a_changed_offer_is_shown_instead_of_sent(product: Product, chromium: st
         browser(playwright, chromium) as opened,
         person(opened, product.url, "owner@example.com") as page,
     ):
+        page.get_by_role("button", name="Check now").click()
         expect(page.locator("#hub-list")).to_contain_text("6.1.0", timeout=20_000)
         before = pushes(product)
         hub = review(page)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 import time_machine
+from django.core.cache import cache
 
 from tests import find_browser, mosquitto, services
 from tests.simcloud_process import SimCloud
@@ -47,6 +48,12 @@ def the_clock_goes_on() -> Iterator[None]:
     """Fail the test that leaves the clock moved or standing, not one of those that follow it."""
     yield
     assert not time_machine.escape_hatch.is_travelling(), "the clock was left moved"
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_counted_yet() -> None:
+    """Forget what the tests before asked for: limits are counted by address, which all share."""
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import logging
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -27,11 +26,6 @@ from tests.factories import (
 from tests.homeassistant_schema import errors_in
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counts() -> None:
-    cache.clear()
 
 
 class Home:

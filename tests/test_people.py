@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -33,7 +32,6 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def household() -> Household:
-    cache.clear()
     return make_household("Garden house", time_zone="Europe/Berlin")
 
 

@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db
 LOGIN = "/account/login/"
 
 
-@pytest.fixture(autouse=True)
-def _fresh_limits() -> None:
-    cache.clear()
-
-
 @pytest.fixture
 def household() -> Household:
     return make_household("Garden house")

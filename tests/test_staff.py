@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def household() -> Household:
-    cache.clear()
     return make_household("Garden house")
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import signing
 from django.core.mail import EmailMessage
+from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -33,15 +34,14 @@ from devices.models import (
     tell,
 )
 from devices.models.beat import NOTICES
-from devices.policies import Right, may
 from devices.services import ServiceUnusable, send_by_service
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=2)
-# What could not be sent for so long is no news any more.
-GIVE_UP_AFTER = timedelta(days=1)
+# With these waits a day passes; what could not be sent by then is no news any more.
+MOST_TRIES = 18
 KEEP = timedelta(days=30)
 # More than these are summed up in one line.
 SHOWN = 20
@@ -80,17 +80,20 @@ def ask_test(channel: Channel, now: datetime) -> None:
 
 
 def off_token(channel: Channel) -> str:
-    """Return the secret part of the link that switches this channel off; it opens nothing else."""
+    """Return the secret part of the link that ends these mails; it opens nothing else."""
     return signing.dumps(channel.pk, salt=SALT)
 
 
 def channel_of(token: str) -> Channel | None:
-    """Return the channel of such a link."""
+    """Return whose mails such a link ends; None for no link of ours. Services have none: whoever
+    reads along in a chat is not asked to end it for everybody.
+    """
     try:
         pk = signing.loads(token, salt=SALT)
     except signing.BadSignature:
         return None
-    return Channel.objects.select_related("household", "user").filter(pk=pk).first()
+    mails = Channel.objects.filter(user__isnull=False).select_related("household", "user")
+    return mails.filter(pk=pk).first()
 
 
 def send_due(now: datetime, *, limit_s: float = 60) -> bool:
@@ -104,7 +107,9 @@ def send_due(now: datetime, *, limit_s: float = 60) -> bool:
         for pk in list(due.order_by("channel_id").values_list("channel_id", flat=True).distinct()):
             if monotonic() > by or not Beat.renew(NOTICES, holder, timezone.now(), LEASE):
                 return True
-            _send(Channel.objects.select_related("household", "user").get(pk=pk), now)
+            channel = Channel.objects.select_related("household", "user").filter(pk=pk).first()
+            if channel is not None:  # removed a moment ago, with all that waited for it
+                _send(channel, now)
         Notice.objects.filter(at__lt=now - KEEP).exclude(deliveries__in=Delivery.waiting()).delete()
     finally:
         Beat.give_back(NOTICES, holder)
@@ -125,7 +130,14 @@ def _send(channel: Channel, now: datetime) -> None:
     if not _may_be_told(channel, due):
         these.update(dropped_at=now)
         return
-    trouble = _try(channel, due)
+    try:
+        trouble = _try(channel, due)
+    except DatabaseError:
+        raise
+    except Exception:
+        # one message that cannot be made must not keep every other household's from going out
+        log.exception("channel %s", channel.pk)
+        trouble = "The message could not be made. That is a fault of ours; the log has more."
     if trouble:
         log.warning("channel %s: %s", channel.pk, trouble)
         Channel.objects.filter(pk=channel.pk).update(trouble=trouble[:300], trouble_at=now)
@@ -133,7 +145,7 @@ def _send(channel: Channel, now: datetime) -> None:
             one.tries += 1
             wait = min(FIRST_WAIT * 2 ** min(one.tries - 1, 10), LONGEST_WAIT)
             one.due_at = now + wait
-            if now - one.notice.at > GIVE_UP_AFTER:
+            if one.tries >= MOST_TRIES:
                 one.dropped_at = now
             one.save(update_fields=["tries", "due_at", "dropped_at"])
         return
@@ -148,7 +160,9 @@ def _may_be_told(channel: Channel, due: Iterable[Delivery]) -> bool:
     if not channel.is_on:
         return False
     user = channel.user
-    return user is None or (user.is_active and may(user, Right.LOOK, channel.household))
+    if user is None:
+        return True
+    return user.is_active and channel.household.memberships.filter(user=user).exists()
 
 
 def _try(channel: Channel, due: list[Delivery]) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import cast
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -112,7 +113,7 @@ def may_see_unknown(user: User) -> bool:
     return user.is_active and user.staff_role in {StaffRole.SUPPORT, StaffRole.ADMINISTRATOR}
 
 
-_NOT_REMEMBERED: dict[tuple[Right, int | None], list[int] | None] = {}
+_Answers = dict[tuple[Right, int | None], "list[int] | None"]
 
 
 def households_for(
@@ -123,9 +124,8 @@ def households_for(
     within narrows this, and every question below, to one household. At most one query; none when
     it was asked before while `answering_once` for this person.
     """
-    answers: dict[tuple[Right, int | None], list[int] | None]
-    answers = getattr(user, "_households_for", _NOT_REMEMBERED)
-    if answers is _NOT_REMEMBERED:
+    answers = cast("_Answers | None", getattr(user, "_households_for", None))
+    if answers is None:
         return _households_for(user, right, within)
     if (right, within) not in answers:
         answers[right, within] = _households_for(user, right, within)

@@ -100,7 +100,6 @@ def propose(
             household=household,
             path=reverse("proposal", args=[proposal.pk]),
             now=now,
-            node=node,
             by_mail=not recipients,  # who gets the link by mail needs no second one
             hub=str(node),
             words=f"{actor.name} proposes {binding.to_version} for {node}. You decide.",

@@ -276,7 +276,6 @@ def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
             household=node.account.household,
             path=reverse("hub", args=[node.pk]),
             now=now,
-            node=node,
             hub=str(node),
             from_version=node.fw_version,
             to_version=offer.fw_version,

@@ -430,8 +430,11 @@ class Home:
         self.channel = Channel(household=self.household, name=f"Chat {CANARY}", topics=["failed"])
         self.channel.keep_url(f"ntfys://ntfy.sh/{CANARY}")
         self.channel.save()
+        mails = Channel.objects.create(
+            household=self.household, user=self.people["owner"], topics=["failed"]
+        )
         self.words = {
-            "off_token": off_token(self.channel),
+            "off_token": off_token(mails),
             "rest": "v1/nothing",
             "token": token,
             "proposal_token": proposal_token,

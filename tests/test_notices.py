@@ -28,10 +28,11 @@ from devices.models import (
     StaffRole,
     State,
     Topic,
+    User,
     tell,
 )
 from devices.models.beat import NOTICES
-from devices.notices import GIVE_UP_AFTER, KEEP, off_token, send_due, sentence
+from devices.notices import KEEP, MOST_TRIES, off_token, send_due, sentence
 from devices.sync import keep_offer
 from devices.tasks import send_notices
 from tests.factories import (
@@ -40,7 +41,6 @@ from tests.factories import (
     make_household,
     make_job,
     make_node,
-    make_offer,
     make_owner,
     make_user,
     person,
@@ -284,12 +284,15 @@ def test_what_happened_together_goes_out_together_and_only_once(
     assert Delivery.objects.filter(sent_at=NOW).count() == 2
 
 
-def test_a_mail_server_that_refuses_is_tried_again_shown_and_given_up_in_the_end(
-    home: Home, smtp: SmtpServer
+@pytest.mark.parametrize("pace", Pace.values)
+def test_a_mail_server_that_refuses_is_tried_again_for_a_day_shown_and_given_up(
+    smtp: SmtpServer, pace: str
 ) -> None:
+    home = Home(pace=pace)
     smtp.is_refusing = True
     home.say()
-    at, tries = NOW, 0
+    first = at = Delivery.waiting().get().due_at
+    tries = 0
     while Delivery.waiting().exists():
         at = Delivery.waiting().get().due_at
         send_due(at)
@@ -297,13 +300,25 @@ def test_a_mail_server_that_refuses_is_tried_again_shown_and_given_up_in_the_end
         assert tries < 50
     home.channel.refresh_from_db()
     assert "did not take it" in home.channel.trouble
-    assert GIVE_UP_AFTER < at - NOW < GIVE_UP_AFTER + timedelta(hours=3)
-    assert 10 < tries < 30
+    assert timedelta(hours=20) < at - first < timedelta(hours=28)
+    assert tries == MOST_TRIES
     smtp.is_refusing = False
     home.say(now=at)
-    send_due(at)
+    send_due(Delivery.waiting().get().due_at)
     home.channel.refresh_from_db()
     assert (home.channel.trouble, len(smtp.messages)) == ("", 1)
+
+
+def test_a_message_that_cannot_be_made_holds_no_other_household_up(smtp: SmtpServer) -> None:
+    poisoned, other = Home(), Home()
+    poisoned.say()
+    Notice.objects.update(topic="nonsense")  # as a later release may leave it to an older one
+    other.say(words="Look.")
+    send_due(NOW)
+    assert [mail["To"] for mail in smtp.messages] == [other.owner.email]
+    poisoned.channel.refresh_from_db()
+    assert "a fault of ours" in poisoned.channel.trouble
+    assert Delivery.waiting().get().channel == poisoned.channel
 
 
 def test_without_a_mail_server_the_page_says_so(home: Home, client: Client) -> None:
@@ -336,9 +351,20 @@ def test_two_senders_do_not_send_at_once(home: Home, smtp: SmtpServer) -> None:
     assert len(smtp.messages) == 1
 
 
-def test_who_left_or_switched_off_hears_no_more(home: Home, smtp: SmtpServer) -> None:
+@pytest.mark.parametrize("how", ["left", "left, and is of the staff", "switched off", "closed"])
+def test_who_left_or_switched_off_hears_no_more(
+    home: Home, smtp: SmtpServer, settings: Any, how: str
+) -> None:
+    settings.SUPPORT_SEES_ALL_HOUSEHOLDS = True
     home.say()
-    home.household.memberships.all().delete()
+    if how.startswith("left"):
+        home.household.memberships.all().delete()
+    if "staff" in how:
+        User.objects.filter(pk=home.owner.pk).update(staff_role=StaffRole.SUPPORT)
+    if how == "switched off":
+        Channel.objects.update(is_on=False)
+    if how == "closed":
+        User.objects.update(is_active=False)
     send_due(NOW)
     assert smtp.messages == []
     assert not Delivery.waiting().exists()
@@ -448,6 +474,15 @@ def test_a_member_chooses_and_tries_it_out(client: Client, smtp: SmtpServer) -> 
     (mail,) = smtp.messages
     assert "the test message you asked for" in mail.get_content()
     assert AuditEvent.objects.filter(action="notifications.changed").count() == 1
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_everybody_who_belongs_finds_the_page(client: Client, role: str) -> None:
+    household = make_household()
+    sign_in(client, make_user(role=role, household=household))
+    path = reverse("notifications", args=[household.pk])
+    for page in (reverse("people", args=[household.pk]), reverse("profile")):
+        assert f'href="{path}"' in client.get(page).content.decode(), page
 
 
 @pytest.mark.parametrize(
@@ -589,10 +624,32 @@ def test_someone_elses_channel_is_not_there(client: Client, home: Home) -> None:
     assert client.get(mine).status_code == 404  # a mail channel is no service
 
 
-def test_an_offer_and_the_password_stay_out_of_every_message(home: Home, smtp: SmtpServer) -> None:
-    make_offer(home.node, description="internal")
-    home.say(Topic.NEW_FIRMWARE, hub="Back porch", to_version="6")
+def test_a_service_has_no_link_that_would_end_it_for_everybody(home: Home, client: Client) -> None:
+    service = home.service("ntfys://ntfy.sh/x")
+    assert client.post(reverse("notification_off", args=[off_token(service)])).status_code == 410
+    service.refresh_from_db()
+    assert service.is_on
+
+
+def test_no_secret_is_in_any_message(home: Home, smtp: SmtpServer, hook: HostileServer) -> None:
+    secrets = {"canary-access", "canary-refresh", "canary-signature", "canary-path", PASSWORD}
+    home.service(f"{service_url(hook)}?+X-Key=canary-path")
+    account = home.account
+    account.keep_tokens(
+        access="canary-access", refresh="canary-refresh", expires_at=None, cloud_user_id="u"
+    )
+    account.save()
+    link = "https://files.example/liv.bin?X-Amz-Signature=canary-signature"
+    keep_offer(home.node, FirmwareOffer(True, "job-1", "5.4.0", "", 1, "", link), NOW)
+    job = make_job(home.node, state=State.VERIFYING, requested_by_name=home.owner.email)
+    job.move_to(State.FAILED, actor=person(home.owner), note="x", now=NOW)
+    home.say()
+    refused = SignInAgain("the cloud says no", was_sent=True)
+    sign_out(account, refused, NOW)
     send_due(NOW)
-    text = smtp.messages[0].as_string()
-    assert PASSWORD not in text
-    assert "sessionid" not in text
+    (seen,) = hook.seen("POST /notify")
+    told = smtp.messages[0].get_content() + smtp.messages[0].as_string() + seen.body.decode()
+    assert Notice.objects.count() == 4
+    assert "asks to sign in again" in told
+    for secret in secrets | {account.email, account.sealed_access_token}:
+        assert secret not in told

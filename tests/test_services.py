@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,25 @@ SAMPLES = {
 }
 
 
+# And of each kind that stands on somebody's own host.
+HOSTED = {
+    "bark": "bark://hub.example/devicekey/",
+    "gotify": "gotify://hub.example/abcdefghijklmno",
+    "hassio": "hassio://hub.example/accesstoken",
+    "json": "json://hub.example/notify",
+    "nctalk": "nctalk://user:pass@hub.example/roomid",
+    "ntfy": "ntfy://hub.example/topic",
+    "rocket": "rocket://user:pass@hub.example/%23channel/",
+    "signal": "signal://hub.example/+15551234567/+15557654321",
+    "synology": "synology://hub.example/token",
+}
+# What somebody might add, to have another host called.
+TRICKS = (
+    "?host=10.0.0.1&url=http://10.0.0.1/&base_url=http://10.0.0.1&domain=10.0.0.1"
+    "&redirect=yes&verify=no&rto=3600&retry=9&api=10.0.0.1&server=10.0.0.1"
+)
+
+
 class Proxy(socketserver.ThreadingTCPServer):
     """Writes down whom each connection asks for, and refuses it."""
 
@@ -36,6 +56,23 @@ class Proxy(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Refuse)
         self.asked: list[str] = []
+
+    def hosts(self) -> list[str]:
+        """Return whom it was asked to reach, without ports."""
+        places = [one.removeprefix("http://").partition("/")[0] for one in self.asked]
+        return [place.partition("@")[2] or place for place in map(_without_port, places)]
+
+
+def _without_port(place: str) -> str:
+    return place.rpartition(":")[0] if place.rpartition(":")[2].isdigit() else place
+
+
+def use(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything that goes out over HTTP ask this proxy."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 class _Refuse(socketserver.StreamRequestHandler):
@@ -57,8 +94,9 @@ def proxy() -> Iterator[Proxy]:
         thread.join(10)
 
 
-def test_every_service_with_a_fixed_host_is_tried() -> None:
+def test_every_service_is_tried() -> None:
     assert set(SAMPLES) == {scheme for scheme, kind in KINDS.items() if kind.is_fixed}
+    assert set(HOSTED) == {scheme for scheme, kind in KINDS.items() if not kind.is_fixed}
 
 
 @pytest.mark.parametrize("scheme", sorted(SAMPLES))
@@ -66,22 +104,32 @@ def test_a_service_with_a_fixed_host_calls_nobody_else(
     scheme: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, host = SAMPLES[scheme]
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    # what somebody might try, to have it call another
-    tricks = "?host=10.0.0.1&url=http://10.0.0.1/&base_url=http://10.0.0.1&domain=10.0.0.1"
-    tricks += "&redirect=yes&verify=no&rto=3600&retry=9&api=10.0.0.1&server=10.0.0.1"
-    for address in (url, url + tricks):
+    use(proxy, monkeypatch)
+    for address in (url, url + TRICKS):
         service = read_service(address)
         assert (service.redirects, service.verify_certificate, service.retry) == (False, True, 0)
         assert service.socket_read_timeout == 10
         assert not service.notify(body="Hello", title="Hi")
     assert proxy.asked
-    for asked in proxy.asked:
-        name = asked.removeprefix("http://").partition(":")[0].partition("/")[0]
-        assert name == host or name.endswith(f".{host}"), asked
+    for asked in proxy.hosts():
+        assert asked == host or asked.endswith(f".{host}"), asked
+
+
+@pytest.mark.parametrize("scheme", sorted(HOSTED))
+def test_a_service_on_a_host_of_ones_own_calls_that_host_alone(
+    scheme: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    use(proxy, monkeypatch)
+    with pytest.raises(ServiceUnusable):
+        read_service(HOSTED[scheme])
+    settings.NOTIFY_HOSTS = ("hub.example",)
+    for address in (HOSTED[scheme], HOSTED[scheme] + TRICKS):
+        try:
+            read_service(address).notify(body="Hello", title="Hi")
+        except ServiceUnusable:
+            assert address.endswith(TRICKS)  # some tricks are no addresses at all
+    assert proxy.asked
+    assert set(proxy.hosts()) == {"hub.example"}
 
 
 def test_every_kind_can_be_loaded_without_a_warning() -> None:

@@ -37,8 +37,6 @@ class User(AbstractBaseUser):
     staff_role = models.CharField(
         max_length=16, blank=True, default=StaffRole.NONE, choices=StaffRole.choices
     )
-    # A code of LANGUAGES; empty follows the browser.
-    language = models.CharField(max_length=10, blank=True)
     is_active = models.BooleanField(default=True)
     date_joined = models.DateTimeField(default=timezone.now)
 

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from devices.models.account import seal, unseal
 from devices.models.household import Household, User
-from devices.models.node import Node
 from devices.models.ota import OtaJob
 
 
@@ -116,7 +115,6 @@ class Notice(models.Model):
     """Something that happened, as facts: it becomes a sentence in the language of who reads it."""
 
     household = models.ForeignKey(Household, on_delete=models.CASCADE, related_name="notices")
-    node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.CASCADE)
     job = models.ForeignKey(OtaJob, null=True, blank=True, on_delete=models.CASCADE)
     topic = models.CharField(max_length=16, choices=Topic.choices)
     facts = models.JSONField(default=dict)
@@ -164,7 +162,6 @@ def tell(
     household: Household,
     path: str,
     now: datetime,
-    node: Node | None = None,
     job: OtaJob | None = None,
     only: Channel | None = None,
     by_mail: bool = True,
@@ -184,7 +181,7 @@ def tell(
     if not wanting:
         return 0
     notice = Notice.objects.create(
-        household=household, node=node, job=job, topic=topic, facts=facts, path=path, at=now
+        household=household, job=job, topic=topic, facts=facts, path=path, at=now
     )
     Delivery.objects.bulk_create(
         Delivery(

@@ -334,7 +334,6 @@ class OtaJob(models.Model):
                 household=self.household,
                 path=reverse("install", args=[self.pk]),
                 now=now,
-                node=self.node,
                 job=self,
                 hub=self.hub_name,
                 to_version=self.to_version,

@@ -98,13 +98,11 @@ def test(request: HttpRequest, pk: int, channel: int) -> HttpResponse:
 def switch_off(request: HttpRequest, token: str) -> HttpResponse:
     """End what a message's link belongs to. Looking at it ends nothing: mail scanners look too."""
     channel = channel_of(token)
-    if channel is None:
+    if channel is None or channel.user is None:
         return render(request, "devices/notification_off.html", {"channel": None}, status=410)
     if request.method == "POST":
-        name = channel.user.email if channel.user else "somebody with the message"
-        channels.switch_off(
-            channel, actor=Actor(name, channel.user_id, "", "link", **origin(request))
-        )
+        actor = Actor.person(channel.user, role="", via="link", **origin(request))
+        channels.switch_off(channel, actor=actor)
     return render(request, "devices/notification_off.html", {"channel": channel})
 
 

@@ -32,7 +32,8 @@ def test_what_dies_comes_back_and_only_the_main_process_is_asked_to_stop(unit: P
 
 @pytest.mark.parametrize("unit", UNITS, ids=NAMES)
 def test_every_program_shares_one_data_folder_and_can_write_nowhere_else(unit: Path) -> None:
-    assert values(unit, "Environment") == ["DATA_DIR=/var/lib/thermacell-web"]
+    few_heaps = "MALLOC_ARENA_MAX=2"
+    assert values(unit, "Environment") == ["DATA_DIR=/var/lib/thermacell-web", few_heaps]
     assert values(unit, "StateDirectory") == ["thermacell-web"]
     assert values(unit, "ProtectSystem") == ["strict"]
     assert values(unit, "NoNewPrivileges") == ["true"]

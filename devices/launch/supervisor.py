@@ -28,6 +28,9 @@ from devices.launch.cluster import LocalCluster
 # The longest path of a Unix socket on any system we know of is 103 characters; supervisord adds
 # its process number to it for a moment.
 LONGEST_SOCKET_PATH = 90
+# glibc gives each thread a heap of its own, and what a thread gives back stays in it (mallopt(3),
+# M_ARENA_MAX): the loops' threads come and go, and the processes would grow for days.
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class Supervisor:
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
             [sys.executable, "-m", "devices.launch.supervisor", "-c", str(path)],
             cwd=self.working_folder,
-            env={**environment, leftovers.MARK: str(self.run_folder)},
+            env={**FEW_ARENAS, **environment, leftovers.MARK: str(self.run_folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -1,13 +1,14 @@
 """Confirming means what was read: a form bound to exactly the offer it showed."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
 from django.core import signing
 
 from devices.models import Node, Offer
 
-SALT = "devices.confirm"
+SALT, SALT_OF_LIST = "devices.confirm", "devices.confirm.list"
 # An approval is about what is on the screen now, not about last week's tab.
 VALID_S = 30 * 60
 
@@ -68,14 +69,30 @@ def bind(node: Node, offer: Offer) -> Binding:
 
 def sign(binding: Binding) -> str:
     """Return the text a form carries; valid for half an hour."""
-    return signing.dumps(asdict(binding), salt=SALT)
+    return signing.dumps(_values(binding), salt=SALT)
+
+
+def sign_list(bindings: Sequence[Binding]) -> str:
+    """Return the text of a form about several hubs, in this order; valid for half an hour."""
+    return signing.dumps([_values(binding) for binding in bindings], salt=SALT_OF_LIST)
 
 
 def read_binding(text: str) -> Binding:
     """Return what the form was bound to; raises BindingExpired or BindingBroken."""
+    return _read(text, SALT, lambda values: Binding(**values))
+
+
+def read_bindings(text: str) -> list[Binding]:
+    """Return what the form of `sign_list` was bound to; raises as `read_binding`."""
+    return _read(text, SALT_OF_LIST, lambda many: [Binding(**values) for values in many])
+
+
+Read = TypeVar("Read")
+
+
+def _read(text: str, salt: str, made: Callable[[Any], Read]) -> Read:
     try:
-        values: dict[str, Any] = signing.loads(text, salt=SALT, max_age=VALID_S)
-        return Binding(**values)
+        return made(signing.loads(text, salt=salt, max_age=VALID_S))
     except signing.SignatureExpired as problem:
         raise BindingExpired(
             "This page was open for more than half an hour. Nothing was sent; "
@@ -85,6 +102,10 @@ def read_binding(text: str) -> Binding:
         raise BindingBroken(
             "The confirmation could not be read. Nothing was sent; please open the page again."
         ) from problem
+
+
+def _values(binding: Binding) -> dict[str, Any]:
+    return {field.name: getattr(binding, field.name) for field in fields(binding)}
 
 
 def _text(value: object) -> str:

@@ -113,55 +113,57 @@ def may_see_unknown(user: User) -> bool:
     return user.is_active and user.staff_role in {StaffRole.SUPPORT, StaffRole.ADMINISTRATOR}
 
 
-_Answers = dict[tuple[Right, int | None], "list[int] | None"]
-
-
 def households_for(
     user: User, right: Right = Right.LOOK, within: int | None = None
 ) -> "list[int] | None":
     """Return the ids of the households in which this person has the right; None means all.
 
-    within narrows this, and every question below, to one household. At most one query; none when
-    it was asked before while `answering_once` for this person.
+    within narrows this, and every question below, to one household. At most two queries; none when
+    anything of the kind was asked before while `answering_once` for this person.
     """
-    answers = cast("_Answers | None", getattr(user, "_households_for", None))
-    if answers is None:
-        return _households_for(user, right, within)
-    if (right, within) not in answers:
-        answers[right, within] = _households_for(user, right, within)
-    return answers[right, within]
+    if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
+        return None if within is None else [within]
+    return [
+        household
+        for household, rights in _rights_by_household(user).items()
+        if right in rights and within in {None, household}
+    ]
+
+
+_Held = dict[int, frozenset[Right]]
 
 
 @contextmanager
 def answering_once(user: User) -> Iterator[None]:
-    """Look each question about this person's households up once: for pages that only look."""
-    user._households_for = {}  # type: ignore[attr-defined]
+    """Look up once what this person may do where: for pages that only look."""
+    user._held = {}  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        del user._households_for  # type: ignore[attr-defined]
+        del user._held  # type: ignore[attr-defined]
 
 
-def _households_for(user: User, right: Right, within: int | None) -> "list[int] | None":
-    if right in RIGHTS.get(_staff_role_everywhere(user), frozenset()):
-        return None if within is None else [within]
-    roles = sorted(role for role in Role if right in RIGHTS[role])
-    mine = Membership.objects.filter(user=user)
-    having = Q(pk__in=mine.filter(role__in=roles).values("household"))
+def _rights_by_household(user: User) -> _Held:
+    known = cast("dict[str, _Held] | None", getattr(user, "_held", None))
+    if known is None:
+        return _look_up_rights(user)
+    if "rights" not in known:
+        known["rights"] = _look_up_rights(user)
+    return known["rights"]
+
+
+def _look_up_rights(user: User) -> _Held:
+    mine = Membership.objects.filter(user=user).values_list("household_id", "role")
+    held = {household: RIGHTS.get(role, frozenset()) for household, role in mine}
     if user.staff_role == StaffRole.SUPPORT:
-        having |= _as_support(right) & ~Q(pk__in=mine.values("household"))
-    households = Household.objects.filter(having)
-    if within is not None:
-        households = households.filter(pk=within)
-    return list(households.values_list("pk", flat=True))
-
-
-def _as_support(right: Right) -> Q:
-    """Return in which households support has the right because the household gave it."""
-    let_in = Q(support_until__gt=timezone.now())
-    if right == Right.INSTALL:
-        return let_in & Q(support_may_install=True)
-    return let_in if right in RIGHTS[StaffRole.SUPPORT] else Q(pk__in=[])
+        open_now = Household.objects.filter(support_until__gt=timezone.now())
+        for household, may_install in open_now.values_list("pk", "support_may_install"):
+            # a membership counts before the staff role
+            held.setdefault(
+                household,
+                RIGHTS[StaffRole.SUPPORT] | ({Right.INSTALL} if may_install else frozenset()),
+            )
+    return held
 
 
 def nodes_for(user: User, right: Right = Right.LOOK, within: int | None = None) -> NodeQuerySet:

@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from devices import batches
-from devices.confirm import bind, sign
+from devices.confirm import bind, sign, sign_list
 from devices.models import (
     Actor,
     ApiToken,
@@ -153,7 +153,7 @@ TABLE: dict[str, Row] = {
     "batch_new": Row(
         "200 200 200 200 200 200 200 200 200 302",  # nothing chosen yet
         "302 302 403 403 404 404 404 404 404 302",
-        body=lambda home: {"agreed": sign(bind(home.hub, home.offer))},
+        body=lambda home: {"agreed": sign_list([bind(home.hub, home.offer)])},
     ),
     "batch": Row(LOOK, args={"pk": "batch"}),
     "batch_live": Row(LOOK, args={"pk": "batch"}),

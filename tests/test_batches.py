@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from devices import batches
-from devices.confirm import bind, sign
+from devices.confirm import bind, read_bindings, sign, sign_list
 from devices.models import (
     AuditEvent,
     Batch,
@@ -244,13 +244,9 @@ def test_the_list_is_read_before_it_is_confirmed() -> None:
     text = page.content.decode()
     assert "Install on two hubs?" in text
     assert "The hub is offline" in text
-    assert text.count('name="agreed"') == 2
-    agreed = [
-        choice.agreed
-        for section in page.context["sections"]
-        for choice in section.choices
-        if choice.agreed
-    ]
+    agreed = page.context["sections"][0].agreed
+    assert text.count(f'name="agreed" value="{agreed}"') == 1
+    assert [one.node_id for one in read_bindings(agreed)] == [node.pk for node in home.nodes[:2]]
     answer = client.post("/queues/new/", {"agreed": agreed, "at_once": "2"})
     batch = Batch.objects.get()
     assert answer["Location"] == f"/queues/{batch.pk}/"
@@ -262,13 +258,15 @@ def test_all_means_all_that_could_be_installed_now() -> None:
     home = Home(hubs=4)
     Node.objects.filter(pk=home.nodes[0].pk).update(is_online=False)
     make_job(home.nodes[1], state=State.RUNNING)
-    text = entered(home.owner).get("/queues/new/?all=1").content.decode()
-    assert text.count('name="agreed"') == 2
+    [section] = entered(home.owner).get("/queues/new/?all=1").context["sections"]
+    assert [one.node_id for one in read_bindings(section.agreed)] == [
+        node.pk for node in home.nodes[2:]
+    ]
 
 
 def test_an_offer_that_changed_while_the_list_was_read_sends_nothing() -> None:
     home = Home(hubs=2)
-    agreed = [sign(bind(node, offered(node))) for node in home.nodes]
+    agreed = sign_list([bind(node, offered(node)) for node in home.nodes])
     home.nodes[0].offers.update(size_bytes=1)
     answer = entered(home.owner).post("/queues/new/", {"agreed": agreed})
     assert answer.status_code == 409
@@ -276,9 +274,13 @@ def test_an_offer_that_changed_while_the_list_was_read_sends_nothing() -> None:
     assert not Batch.objects.exists()
 
 
-@pytest.mark.parametrize("agreed", [[], ["nonsense"], ["x:y:z"]])
-def test_a_broken_confirmation_sends_nothing(agreed: list[str]) -> None:
-    answer = entered(Home().owner).post("/queues/new/", {"agreed": agreed})
+@pytest.mark.parametrize("agreed", ["", "nonsense", "x:y:z", "of one hub", "of no hub"])
+def test_a_broken_confirmation_sends_nothing(agreed: str) -> None:
+    home = Home()
+    first = home.nodes[0]
+    signed = {"of one hub": sign(bind(first, offered(first))), "of no hub": sign_list([])}
+    agreed = signed.get(agreed, agreed)
+    answer = entered(home.owner).post("/queues/new/", {"agreed": agreed})
     assert answer.status_code == 409
     assert "Nothing was sent" in answer.content.decode()
 

@@ -1,6 +1,7 @@
 """Cloud accounts: one sign-in to a RainMaker cloud, its secrets encrypted at rest."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,6 +85,15 @@ class AccountQuerySet(models.QuerySet["CloudAccount"]):
         ).exclude(sealed_password="")
 
 
+@lru_cache(maxsize=256)
+def _is_here(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 class CloudAccount(models.Model):
     """One sign-in to a RainMaker cloud. Unlinking wipes its secrets and keeps the row: history
     speaks of it.
@@ -139,11 +149,7 @@ class CloudAccount(models.Model):
     @property
     def is_simulated(self) -> bool:
         """Is this cloud on the server's own machine? A real RainMaker cloud never is."""
-        host = urlsplit(self.base_url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return _is_here(self.base_url)
 
     @property
     def signs_in_by_itself(self) -> bool:

@@ -35,13 +35,14 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """
         from devices.models.ota import OtaJob
 
+        latest = OtaJob.objects.filter(is_latest=True)
+        return self.with_offers().prefetch_related(Prefetch("jobs", latest, to_attr="latest_jobs"))
+
+    def with_offers(self) -> "NodeQuerySet":
+        """Return hubs with their account, its household and what is offered, in two queries."""
+        offered = Offer.objects.filter(ended_at__isnull=True)
         return self.select_related("account__household").prefetch_related(
-            Prefetch("offers", Offer.objects.filter(ended_at__isnull=True), to_attr="open_offers"),
-            Prefetch(
-                "jobs",
-                OtaJob.objects.filter(is_latest=True),
-                to_attr="latest_jobs",
-            ),
+            Prefetch("offers", offered, to_attr="open_offers")
         )
 
     def due_for_check(self, now: datetime) -> "NodeQuerySet":

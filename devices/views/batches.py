@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import batches
-from devices.confirm import Binding, BindingError, bind, read_binding, sign
+from devices.confirm import Binding, BindingError, bind, read_bindings, sign_list
 from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
 from devices.policies import (
     Reason,
@@ -35,7 +35,6 @@ class Choice:
 
     node: Node
     reasons: list[Reason]
-    agreed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,9 @@ class Section:
 
     household: Household
     choices: list[Choice]
-
-    @property
-    def fit(self) -> int:
-        return sum(not choice.reasons for choice in self.choices)
+    agreed: str
+    """What the form carries: all that it shows of the hubs that can take it now."""
+    fit: int
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -79,7 +77,7 @@ def _fetch(request: HttpRequest, ids: list[int]) -> list[Node]:
     nodes = list(
         nodes_for(user)
         .filter(pk__in=ids)
-        .for_list()
+        .with_offers()
         .order_by("account__household__name", "account__household_id", "name", "pk")
     )
     if len(nodes) != len(set(ids)):
@@ -95,7 +93,7 @@ def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> Http
     nodes = nodes[: batches.MOST_HUBS]
     busy = being_installed(nodes)
     sections = [
-        Section(household, [_choice(node, busy) for node in mine])
+        _section(household, [_choice(node, busy) for node in mine])
         for household, mine in groupby(nodes, key=lambda node: node.account.household)
     ]
     values = {
@@ -109,16 +107,22 @@ def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> Http
 
 
 def _choice(node: Node, busy: set[tuple[str, str]]) -> Choice:
-    offer = node.offer
-    reasons = why_unfit(node, offer, timezone.now(), busy)
-    agreed = sign(bind(node, offer)) if offer is not None and not reasons else ""
-    return Choice(node, reasons, agreed)
+    return Choice(node, why_unfit(node, node.offer, timezone.now(), busy))
+
+
+def _section(household: Household, choices: list[Choice]) -> Section:
+    bound = [
+        bind(choice.node, choice.node.offer)
+        for choice in choices
+        if choice.node.offer is not None and not choice.reasons
+    ]
+    return Section(household, choices, sign_list(bound), len(bound))
 
 
 def _confirm(request: HttpRequest) -> HttpResponse:
-    texts = request.POST.getlist("agreed")
     try:
-        bindings = {binding.node_id: binding for binding in map(read_binding, texts)}
+        agreed = read_bindings(request.POST.get("agreed", ""))
+        bindings = {binding.node_id: binding for binding in agreed}
     except BindingError as problem:
         return _form(request, _posted(request), problem=str(problem))
     nodes = _fetch(request, list(bindings))

@@ -149,7 +149,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     wish = Wish.read(request.GET, _usual_sort(request, user))
     hubs = hubs_of(user, within)
     counts = count(hubs)
-    listed: Page[Node] = find(hubs, wish)
+    listed: Page[Node] = find(hubs, wish, counts)
     may_install = set(households_for(user, Right.INSTALL) or [])
     may_manage = set(households_for(user, Right.MANAGE) or [])
     may_check = households_for(user, Right.CHECK)
@@ -160,7 +160,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "counts": counts,
         "headline": headline(counts, clouds),
         "clouds": clouds,
-        "shows": [(key, words, _number_of(key, counts)) for key, (words, _) in SHOWS.items()],
+        "shows": [(key, words, counts.shown_by(key)) for key, (words, _) in SHOWS.items()],
         "sorts": _sorts(request, user),
         "by_household": wish.sort == HOUSEHOLD,
         "listed": listed,
@@ -203,10 +203,6 @@ def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) 
         Attention.WAITING: "details",
     }.get(attention, "")
     return Row(node, of_hub(node, attention, now), act)
-
-
-def _number_of(show: str, counts: Counts) -> int:
-    return int(getattr(counts, show or "total"))
 
 
 def _checked(user: User, within: int | None) -> dict[str, Any]:

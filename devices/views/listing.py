@@ -1,15 +1,18 @@
 """Which hubs, in what order, and how many: decided in the database, so ten thousand stay quick."""
 
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import IntEnum
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 from django.db.models import (
+    BooleanField,
     Case,
     Count,
+    ExpressionWrapper,
     F,
     FilteredRelation,
     IntegerField,
@@ -42,11 +45,16 @@ class Attention(IntEnum):
     NONE = 5
 
 
+ATTENTION_OF = {
+    "attention": [Attention.TROUBLE, Attention.SIGNED_OUT],
+    "new": [Attention.NEW, Attention.WAITING],
+    "running": [Attention.RUNNING],
+}
 SHOWS = {
     "": ("All", Q()),
-    "attention": ("Needs you", Q(attention__lte=Attention.SIGNED_OUT)),
-    "new": ("New firmware", Q(attention__in=[Attention.NEW, Attention.WAITING])),
-    "running": ("Running", Q(attention=Attention.RUNNING)),
+    "attention": ("Needs you", Q(attention__in=ATTENTION_OF["attention"])),
+    "new": ("New firmware", Q(attention__in=ATTENTION_OF["new"])),
+    "running": ("Running", Q(attention__in=ATTENTION_OF["running"])),
     "offline": ("Offline", Q(is_online=False)),
 }
 HOUSEHOLD = "household"
@@ -124,6 +132,10 @@ class Counts:
     offline: int
     unchecked: int
 
+    def shown_by(self, show: str) -> int:
+        """Return how many there are of those that a key of SHOWS shows."""
+        return int(getattr(self, show or "total"))
+
 
 def hubs_of(user: User, within: int | None = None) -> NodeQuerySet:
     """Return this person's present hubs with `attention`, a value of Attention, on each."""
@@ -165,20 +177,24 @@ def _new_or_none() -> Case:
 
 def count(hubs: NodeQuerySet) -> Counts:
     """Return how many hubs there are of each kind, in one query."""
-    numbers = hubs.aggregate(
-        total=Count("pk"),
-        attention_=Count("pk", filter=SHOWS["attention"][1]),
-        new=Count("pk", filter=SHOWS["new"][1]),
-        running=Count("pk", filter=SHOWS["running"][1]),
-        offline=Count("pk", filter=SHOWS["offline"][1]),
-        unchecked=Count("pk", filter=Q(checked_at__isnull=True)),
+    is_unchecked = ExpressionWrapper(Q(checked_at__isnull=True), BooleanField())
+    kinds = (
+        hubs.values_list("attention", "is_online", is_unchecked).annotate(n=Count("pk")).order_by()
     )
-    numbers["attention"] = numbers.pop("attention_")
-    return Counts(**numbers)
+    numbers = Counter[str]()
+    for attention, is_online, unchecked, n in kinds:
+        numbers["total"] += n
+        numbers["offline"] += n * (is_online is False)
+        numbers["unchecked"] += n * unchecked
+        for show, members in ATTENTION_OF.items():
+            numbers[show] += n * (attention in members)
+    return Counts(**{field.name: numbers[field.name] for field in fields(Counts)})
 
 
-def find(hubs: NodeQuerySet, wish: Wish) -> "Page[Node]":
-    """Return the page of hubs asked for; a page past the end is the last one. Five queries."""
+def find(hubs: NodeQuerySet, wish: Wish, counts: Counts) -> "Page[Node]":
+    """Return the page of hubs asked for; a page past the end is the last one. Up to five queries:
+    what was counted already is not counted again.
+    """
     found = hubs.filter(SHOWS[wish.show][1])
     if wish.version:
         found = found.filter(fw_version=wish.version)
@@ -195,7 +211,10 @@ def find(hubs: NodeQuerySet, wish: Wish) -> "Page[Node]":
             | Q(account__household__name__icontains=word)
         )
     order: list[str | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
-    return Paginator(found.order_by(*order).for_list(), PER_PAGE).get_page(wish.page)
+    pages = Paginator(found.order_by(*order).for_list(), PER_PAGE)
+    if not (wish.search or wish.version or wish.away):
+        pages.count = counts.shown_by(wish.show)
+    return pages.get_page(wish.page)
 
 
 def away_for(key: str, now: datetime) -> Q:

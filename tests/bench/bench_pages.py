@@ -219,10 +219,13 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
+    from django.template import Template
     from django.test.runner import DiscoverRunner
     from django.test.utils import setup_test_environment
 
+    render = Template._render  # type: ignore[attr-defined]
     setup_test_environment()
+    Template._render = render  # type: ignore[attr-defined]  # no copy of each context for tests
     runner = DiscoverRunner(verbosity=0, interactive=False)
     for hubs in chosen.hubs:
         kept = runner.setup_databases()

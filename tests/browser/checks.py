@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Page
 
@@ -16,6 +16,10 @@ RUN_AXE = """async (tags) => {
   const found = await axe.run(document, {runOnly: {type: "tag", values: tags}, preload: false});
   return found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 160))]);
 }"""
+RUN_CONTRAST = RUN_AXE.replace("(tags)", "()").replace(
+    '{type: "tag", values: tags}',
+    '{type: "rule", values: ["color-contrast", "link-in-text-block"]}',
+)
 # A refusal of the policy is an event; the console alone would not tell which page.
 LISTEN = """window.refused = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -70,6 +74,21 @@ MISSED = """() =>
   [...document.querySelectorAll("[data-wanted]")].map((one) => one.outerHTML.slice(0, 160))"""
 
 
+# What somebody without scripts could not do, or could not see, unless the page says so itself.
+LOST_WITHOUT_SCRIPTS = """() => {
+  // what scripts alone can do stays hidden until they run, beside another way
+  document.querySelectorAll(".needs-script[hidden]").forEach((one) => one.remove());
+  const told = document.querySelector("noscript") !== null;
+  const html = (one) => one.outerHTML.slice(0, 160);
+  const all = (what) => [...document.querySelectorAll(what)];
+  const dead = all("button[type=button]:not([disabled]), [onclick], a:not([href])").map(html);
+  const stuck = all("form").filter((form) => ![...form.elements].some(
+    (one) => one.type === "submit" || one.type === "image")).map(html);
+  const unseen = all("main [hidden]").filter((one) => one.textContent.trim()).map(html);
+  return told ? [] : [...dead, ...stuck, ...unseen];
+}"""
+
+
 # The validator's release is some years older than the standard's text of today.
 FINE = (
     "Attribute “media” not allowed on element “meta”",  # HTML, "theme-color"
@@ -84,6 +103,14 @@ def accessibility(page: Page) -> list[str]:
     page.evaluate(AXE)
     found: list[Any] = page.evaluate(RUN_AXE, TAGS)
     return [f"axe {rule}: {html}" for rule, nodes in found for html in nodes]
+
+
+def contrast(page: Page, scheme: Literal["light", "dark"]) -> list[str]:
+    """Return which words are hard to read in this scheme; for a page that axe has looked at."""
+    page.emulate_media(color_scheme=scheme)
+    found: list[Any] = page.evaluate(RUN_CONTRAST)
+    page.emulate_media(color_scheme="light" if scheme == "dark" else "dark")
+    return [f"axe {rule}, {scheme}: {html}" for rule, nodes in found for html in nodes]
 
 
 def fits(page: Page, width: int) -> list[str]:
@@ -106,6 +133,11 @@ def keyboard(page: Page) -> list[str]:
         if unseen:
             found.append(f"focus is not seen on {unseen}")
     return found + [f"Tab does not reach {html}" for html in page.evaluate(MISSED)]
+
+
+def without_scripts(page: Page) -> list[str]:
+    """Return what is of no use, or not to be seen, where scripts are off."""
+    return [f"needs scripts: {html}" for html in page.evaluate(LOST_WITHOUT_SCRIPTS)]
 
 
 def refused(page: Page) -> list[str]:

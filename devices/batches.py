@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices import installs
 from devices.confirm import Binding
@@ -109,7 +110,7 @@ def stop(batch: Batch, *, actor: Actor, now: datetime | None = None) -> None:
         if batch.state != BatchState.RUNNING or not batch.change(
             state=BatchState.STOPPED, why_stopped=f"Stopped by {actor.name}."
         ):
-            raise NotNow("This queue does not run any more.")
+            raise NotNow(gettext("This queue does not run any more."))
         _record(batch, actor, "queue.stopped", f"{actor.name} stopped the queue.", now)
 
 
@@ -119,7 +120,7 @@ def go_on(batch: Batch, *, user: User, actor: Actor, now: datetime | None = None
     with transaction.atomic():
         audit.lock()
         if now >= batch.expires_at:
-            raise NotNow("This confirmation is too old. Please choose the hubs again.")
+            raise NotNow(gettext("This confirmation is too old. Please choose the hubs again."))
         if batch.state != BatchState.STOPPED or not batch.change(
             state=BatchState.RUNNING,
             why_stopped="",
@@ -127,7 +128,7 @@ def go_on(batch: Batch, *, user: User, actor: Actor, now: datetime | None = None
             requested_by=user,
             requested_by_name=user.email,
         ):
-            raise NotNow("This queue is not stopped.")
+            raise NotNow(gettext("This queue is not stopped."))
         _record(batch, actor, "queue.resumed", f"{actor.name} let the queue go on.", now)
         wake_installs()
 

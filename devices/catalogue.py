@@ -15,6 +15,8 @@ Unverified: that Thermacell LIV hubs keep those defaults; hence "built to" and "
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from django.utils.translation import gettext
+
 from devices.models.ota import State
 
 
@@ -37,10 +39,10 @@ class Explanation:
     todo: str
 
     def filled(self, **values: str) -> "Explanation":
-        """Return it with its placeholders replaced by these values."""
+        """Return it in the reader's language, its placeholders replaced by these values."""
 
         def fill(text: str) -> str:
-            return " ".join(text.format(**values).split())
+            return " ".join(gettext(text).format(**values).split()) if text else ""
 
         return replace(
             self,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from devices.channels import Wishes
 from devices.models import TOPICS, Channel, Pace
@@ -14,27 +15,29 @@ _TIME = {"type": "time"}
 class ChannelForm(forms.Form):
     """What is told through one channel, and when."""
 
-    is_on = forms.BooleanField(label="On", required=False)
+    is_on = forms.BooleanField(label=gettext_lazy("On"), required=False)
     topics = forms.MultipleChoiceField(
-        label="About",
+        label=gettext_lazy("About"),
         required=False,
         choices=[(topic.value, topic.label) for topic in TOPICS],
         widget=forms.CheckboxSelectMultiple,
     )
-    pace = forms.ChoiceField(label="How often", choices=Pace.choices)
+    pace = forms.ChoiceField(label=gettext_lazy("How often"), choices=Pace.choices)
     digest_at = forms.TimeField(
-        label="When once a day, at",
+        label=gettext_lazy("When once a day, at"),
         required=False,
         widget=forms.TimeInput(attrs=_TIME, format="%H:%M"),
     )
     quiet_from = forms.TimeField(
-        label="Quiet from",
+        label=gettext_lazy("Quiet from"),
         required=False,
         widget=forms.TimeInput(attrs=_TIME, format="%H:%M"),
-        help_text="What happens then comes when the quiet hours are over.",
+        help_text=gettext_lazy("What happens then comes when the quiet hours are over."),
     )
     quiet_until = forms.TimeField(
-        label="Quiet until", required=False, widget=forms.TimeInput(attrs=_TIME, format="%H:%M")
+        label=gettext_lazy("Quiet until"),
+        required=False,
+        widget=forms.TimeInput(attrs=_TIME, format="%H:%M"),
     )
 
     def __init__(self, *args: Any, channel: Channel, **options: Any) -> None:
@@ -42,16 +45,16 @@ class ChannelForm(forms.Form):
         super().__init__(*args, **options)
         self._channel = channel
         if channel.is_mail:
-            self.fields["is_on"].label = "Send me e-mail"
+            self.fields["is_on"].label = gettext_lazy("Send me e-mail")
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
         if told.get("is_on") and not told.get("topics") and "topics" not in self.errors:
-            self.add_error("topics", "Choose at least one thing to be told of.")
+            self.add_error("topics", gettext_lazy("Choose at least one thing to be told of."))
         if bool(told.get("quiet_from")) != bool(told.get("quiet_until")):
             missing = "quiet_until" if told.get("quiet_from") else "quiet_from"
             if missing not in self.errors:
-                self.add_error(missing, "Quiet hours need both times, or neither.")
+                self.add_error(missing, gettext_lazy("Quiet hours need both times, or neither."))
         return told
 
     def wishes(self) -> Wishes:
@@ -73,16 +76,20 @@ class ServiceForm(ChannelForm):
     """The same for a service. Its address is never shown again: empty keeps it."""
 
     name = forms.CharField(
-        label="Name", max_length=80, help_text="Such as family chat. It stands in the trail."
+        label=gettext_lazy("Name"),
+        max_length=80,
+        help_text=gettext_lazy("Such as family chat. It stands in the trail."),
     )
     url = forms.CharField(
-        label="Address of the service",
+        label=gettext_lazy("Address of the service"),
         required=False,
         max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=(
-            "As the apprise library writes it, such as ntfys://ntfy.sh/my-topic or "
-            "tgram://bottoken/chatid. Kept encrypted."
+            gettext_lazy(
+                "As the apprise library writes it, such as ntfys://ntfy.sh/my-topic or "
+                "tgram://bottoken/chatid. Kept encrypted."
+            )
         ),
     )
     field_order = ("name", "url", "is_on", "topics", "pace")
@@ -90,9 +97,9 @@ class ServiceForm(ChannelForm):
     def __init__(self, *args: Any, channel: Channel, **options: Any) -> None:
         super().__init__(*args, channel=channel, **options)
         if channel.pk:
-            self.fields[
-                "url"
-            ].help_text = "One is kept, encrypted. Leave this empty to keep it, or type another."
+            self.fields["url"].help_text = gettext_lazy(
+                "One is kept, encrypted. Leave this empty to keep it, or type another."
+            )
         else:
             self.fields["url"].required = True
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from devices.models import Actor, Channel, Household, Pace, User, audit
 
@@ -46,7 +47,10 @@ def keep(channel: Channel, wishes: Wishes, *, actor: Actor) -> None:
         audit.lock()
         is_one_more = channel.pk is None and not channel.is_mail
         if is_one_more and len(services_of(household)) >= MOST_SERVICES:
-            raise NotPossible(f"There are {MOST_SERVICES} services: remove one first.")
+            raise NotPossible(
+                gettext("There are %(MOST_SERVICES)s services: remove one first.")
+                % {"MOST_SERVICES": MOST_SERVICES}
+            )
         was = {"on": channel.is_on, "topics": channel.topics} if channel.pk else {}
         channel.is_on, channel.topics = wishes.is_on, wishes.topics
         channel.pace, channel.digest_at = wishes.pace, wishes.digest_at

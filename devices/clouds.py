@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext
 
 from devices.cloud import checked_base_url
 from devices.cloud.errors import CloudError, NotTrusted
@@ -38,6 +39,10 @@ def require_allowed(base_url: str) -> None:
 def choices() -> list[tuple[str, str]]:
     """Return the clouds to choose from, the usual one first."""
     return [
-        (url, LABELS.get(url) or f"This server's own: {urlsplit(url).netloc}")
+        (
+            url,
+            LABELS.get(url)
+            or (gettext("This server's own: %(netloc)s") % {"netloc": urlsplit(url).netloc}),
+        )
         for url in settings.ALLOWED_CLOUDS
     ]

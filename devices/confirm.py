@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from django.core import signing
+from django.utils.translation import gettext
 
 from devices.models import Node, Offer
 
@@ -40,10 +41,10 @@ class Binding:
     def differences(self, other: "Binding") -> list[tuple[str, str, str]]:
         """Return (what, was shown, is now) for each thing that changed."""
         names = {
-            "from_version": "Installed version",
-            "to_version": "New version",
-            "ota_job_id": "Cloud job",
-            "size_bytes": "Size in bytes",
+            "from_version": gettext("Installed version"),
+            "to_version": gettext("New version"),
+            "ota_job_id": gettext("Cloud job"),
+            "size_bytes": gettext("Size in bytes"),
             "md5": "MD5",
         }
         mine, theirs = asdict(self), asdict(other)
@@ -95,12 +96,16 @@ def _read(text: str, salt: str, made: Callable[[Any], Read]) -> Read:
         return made(signing.loads(text, salt=salt, max_age=VALID_S))
     except signing.SignatureExpired as problem:
         raise BindingExpired(
-            "This page was open for more than half an hour. Nothing was sent; "
-            "please read the offer again and confirm."
+            gettext(
+                "This page was open for more than half an hour. Nothing was sent; "
+                "please read the offer again and confirm."
+            )
         ) from problem
     except (signing.BadSignature, TypeError) as problem:
         raise BindingBroken(
-            "The confirmation could not be read. Nothing was sent; please open the page again."
+            gettext(
+                "The confirmation could not be read. Nothing was sent; please open the page again."
+            )
         ) from problem
 
 
@@ -109,4 +114,4 @@ def _values(binding: Binding) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return "not given" if value in (None, "") else str(value)
+    return gettext("not given") if value in (None, "") else str(value)

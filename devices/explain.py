@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from django.db.models import Q
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
 
 from devices.catalogue import JOBS, Explanation, Tone
 from devices.hubwords import (
@@ -37,8 +38,8 @@ __all__ = [
     "shown_with",
 ]
 
-NO_WORDS = "The hub has not said anything about it."
-UNSEEN = "We cannot see it right now."
+NO_WORDS = gettext_lazy("The hub has not said anything about it.")
+UNSEEN = gettext_lazy("We cannot see it right now.")
 
 
 def explain_job(job: OtaJob) -> Explanation:
@@ -48,14 +49,16 @@ def explain_job(job: OtaJob) -> Explanation:
     key = _situation(job, words) if job.is_live else job.outcome
     entry = JOBS.get((state, key)) or JOBS[state, ""]
     told = entry.filled(
-        hub=one_line(job.hub_name) or "Your hub",
-        from_version=one_line(job.from_version) or "its earlier version",
-        to_version=one_line(job.to_version) or "the new version",
-        version_seen=one_line(job.version_seen) or "no version",
-        words=words.sentence if words else NO_WORDS,
-        answer=_quoted("It answered:", job.push_answer),
-        sight="The cloud last showed it as connected." if job.is_online else UNSEEN,
-        listening="A late word is still heard and would be shown here." if _hears(job) else "",
+        hub=one_line(job.hub_name) or gettext("Your hub"),
+        from_version=one_line(job.from_version) or gettext("its earlier version"),
+        to_version=one_line(job.to_version) or gettext("the new version"),
+        version_seen=one_line(job.version_seen) or gettext("no version"),
+        words=words.sentence if words else str(NO_WORDS),
+        answer=_quoted(gettext("It answered:"), job.push_answer),
+        sight=gettext("The cloud last showed it as connected.") if job.is_online else str(UNSEEN),
+        listening=gettext("A late word is still heard and would be shown here.")
+        if _hears(job)
+        else "",
     )
     if job.is_live and job.trouble:
         trouble = explain_trouble(job.trouble, job.trouble_text)
@@ -66,17 +69,21 @@ def explain_job(job: OtaJob) -> Explanation:
 def explain_trouble(code: str, text: str = "") -> Explanation:
     """Return what is to be said about this trouble; the text that came with it is quoted."""
     entry = TROUBLES.get(code, OTHER_TROUBLE)
-    return entry.filled(trouble=one_line(code, 48) or "nothing", text=_quoted("In detail:", text))
+    return entry.filled(
+        trouble=one_line(code, 48) or gettext("nothing"), text=_quoted(gettext("In detail:"), text)
+    )
 
 
 def explain_cloud_code(code: int) -> Explanation:
     """Return what is to be said about an error_code of the cloud's OTA calls."""
-    trouble, meaning = CLOUD_CODES.get(
-        code, ("refused", "We do not know this number; the cloud's own words tell more.")
-    )
+    trouble, meaning = CLOUD_CODES.get(code, ("refused", UNKNOWN_NUMBER))
     entry = TROUBLES[trouble].filled(text="")
     return replace(
-        entry, code=f"TW-C{code}", what=f"{meaning} The cloud's number for this is {code}."
+        entry,
+        code=f"TW-C{code}",
+        what=" ".join(
+            [gettext(meaning), gettext("The cloud's number for this is %(code)s.") % {"code": code}]
+        ),
     )
 
 
@@ -90,48 +97,65 @@ class Entry:
     sentences: tuple[str, ...]
 
 
+UNKNOWN_NUMBER = gettext_noop("We do not know this number; the cloud's own words tell more.")
 # What stands for the placeholders where there is no hub and no version to speak of.
 GENERAL = {
-    "hub": "the hub",
-    "from_version": "its earlier version",
-    "to_version": "the new version",
-    "version_seen": "another version",
+    "hub": gettext_lazy("the hub"),
+    "from_version": gettext_lazy("its earlier version"),
+    "to_version": gettext_lazy("the new version"),
+    "version_seen": gettext_lazy("another version"),
     "words": "",
     "answer": "",
     "sight": "",
     "listening": "",
     "text": "",
-    "trouble": "this",
+    "trouble": gettext_lazy("this"),
 }
 
 
 def every_entry() -> list[Entry]:
     """Return all support codes in the order of the catalogues."""
-    found = [_entry(one, f"An install: {State(key[0]).label}") for key, one in JOBS.items()]
-    found += [_entry(one, "Talking with the cloud") for one in TROUBLES.values()]
-    found.append(_entry(OTHER_TROUBLE, "Talking with the cloud"))
-    found += [_entry(explain_cloud_code(code), "An answer of the cloud") for code in CLOUD_CODES]
-    found += [_said(word.code, name, "", word.sentence) for name, word in WORDS.items()]
+    found = [
+        _entry(one, gettext("An install: %(state)s") % {"state": State(key[0]).label})
+        for key, one in JOBS.items()
+    ]
+    found += [_entry(one, gettext("Talking with the cloud")) for one in TROUBLES.values()]
+    found.append(_entry(OTHER_TROUBLE, gettext("Talking with the cloud")))
+    found += [
+        _entry(explain_cloud_code(code), gettext("An answer of the cloud")) for code in CLOUD_CODES
+    ]
+    found += [_said(word.code, name, "", gettext(word.sentence)) for name, word in WORDS.items()]
     for text in TEXTS:
         told = explain_report(text.word, text.example)
         found.append(_said(text.code, text.word, text.example, told.sentence))
     for reason in REASONS:
         told = explain_report("failed", f"OTA Attempt 1/3 failed: {reason.example}")
         found.append(_said(reason.code, "failed", reason.example, told.sentence))
-    found.append(_said(NO_KNOWN_WORD.code, "any other", "", NO_KNOWN_WORD.sentence))
+    found.append(
+        _said(NO_KNOWN_WORD.code, gettext("any other"), "", gettext(NO_KNOWN_WORD.sentence))
+    )
     return found
 
 
 def _entry(told: Explanation, about: str) -> Entry:
-    told = told.filled(**GENERAL)
-    sentences = [told.what, f"Is the hub safe? {told.is_safe}", f"What to do: {told.todo}"]
+    told = told.filled(**{name: str(words) for name, words in GENERAL.items()})
+    sentences = [
+        told.what,
+        gettext("Is the hub safe? %(answer)s") % {"answer": told.is_safe},
+        gettext("What to do: %(todo)s") % {"todo": told.todo},
+    ]
     headline = told.headline[:1].upper() + told.headline[1:]
     return Entry(told.code, about, headline, tuple(filter(None, sentences)))
 
 
 def _said(code: str, word: str, info: str, sentence: str) -> Entry:
     quote = f"“{word}: {info}”" if info else f"“{word}”"
-    return Entry(code, "A hub's report", f"The report {quote}", (sentence,))
+    return Entry(
+        code,
+        gettext("A hub's report"),
+        gettext("The report %(quote)s") % {"quote": quote},
+        (sentence,),
+    )
 
 
 def read_code(text: str) -> str:

@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 
 from devices.clouds import choices
 from devices.models import Household, Outcome, Role, StaffRole, User
@@ -15,31 +16,35 @@ from devices.review import Asked
 
 OTHER = "other"
 ROLES = [
-    (Role.OWNER, "Owner: people, accounts and settings too"),
-    (Role.MEMBER, "Member: may install firmware"),
-    (Role.VIEWER, "Viewer: may only look"),
+    (Role.OWNER, gettext_lazy("Owner: people, accounts and settings too")),
+    (Role.MEMBER, gettext_lazy("Member: may install firmware")),
+    (Role.VIEWER, gettext_lazy("Viewer: may only look")),
 ]
 
 
-def _password(label: str, autocomplete: str) -> forms.CharField:
+def _password(label: Any, autocomplete: str) -> forms.CharField:
     widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
     return forms.CharField(label=label, strip=False, max_length=256, widget=widget)
 
 
 def _keep_password() -> forms.BooleanField:
     return forms.BooleanField(
-        label="Sign in again without me",
+        label=gettext_lazy("Sign in again without me"),
         required=False,
         help_text=(
-            "Keeps the password here, encrypted, and uses it when the cloud ends the session. "
-            "Without it, you are asked to sign in again."
+            gettext_lazy(
+                "Keeps the password here, encrypted, and uses it when the cloud ends the session. "
+                "Without it, you are asked to sign in again."
+            )
         ),
     )
 
 
 def _time_zone() -> forms.ChoiceField:
     names = [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
-    return forms.ChoiceField(label="Time zone", choices=names, initial=lambda: settings.TIME_ZONE)
+    return forms.ChoiceField(
+        label=gettext_lazy("Time zone"), choices=names, initial=lambda: settings.TIME_ZONE
+    )
 
 
 def _check_password(form: forms.Form, person: User) -> None:
@@ -53,21 +58,23 @@ def _check_password(form: forms.Form, person: User) -> None:
 class LinkForm(forms.Form):
     """Which cloud account is linked to which household."""
 
-    household_id = forms.TypedChoiceField(label="Household", coerce=int)
+    household_id = forms.TypedChoiceField(label=gettext_lazy("Household"), coerce=int)
     email = forms.EmailField(
-        label="E-mail address of the cloud account",
+        label=gettext_lazy("E-mail address of the cloud account"),
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
         max_length=254,
     )
-    password = _password("Its password", "off")
+    password = _password(gettext_lazy("Its password"), "off")
     keep_password = _keep_password()
     cloud = forms.ChoiceField(
-        label="Cloud",
+        label=gettext_lazy("Cloud"),
         required=False,
         error_messages={
             "invalid_choice": (
-                "This server does not call that cloud. Whoever runs it can allow more clouds with "
-                "the setting ALLOWED_CLOUDS."
+                gettext_lazy(
+                    "This server does not call that cloud. Whoever runs it can allow more clouds "
+                    "with the setting ALLOWED_CLOUDS."
+                )
             )
         },
     )
@@ -93,7 +100,7 @@ class LinkForm(forms.Form):
 
 
 class ReconnectForm(forms.Form):
-    password = _password("Password of the cloud account", "off")
+    password = _password(gettext_lazy("Password of the cloud account"), "off")
     keep_password = _keep_password()
 
 
@@ -101,16 +108,18 @@ class WelcomeForm(forms.Form):
     """The first person and the first household."""
 
     name = forms.CharField(
-        label="Your name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
+        label=gettext_lazy("Your name"),
+        max_length=120,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     email = forms.EmailField(
-        label="Your e-mail address",
+        label=gettext_lazy("Your e-mail address"),
         max_length=254,
-        help_text="You sign in with it.",
+        help_text=gettext_lazy("You sign in with it."),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
-    password = _password("A password, at least 12 characters", "new-password")
-    household = forms.CharField(label="Name of the household", max_length=120)
+    password = _password(gettext_lazy("A password, at least 12 characters"), "new-password")
+    household = forms.CharField(label=gettext_lazy("Name of the household"), max_length=120)
     time_zone = _time_zone()
 
     def clean(self) -> dict[str, Any]:
@@ -123,9 +132,11 @@ class ComingForm(forms.Form):
     """A person who comes by an invitation and has no sign-in here yet."""
 
     name = forms.CharField(
-        label="Your name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
+        label=gettext_lazy("Your name"),
+        max_length=120,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
-    password = _password("A password, at least 12 characters", "new-password")
+    password = _password(gettext_lazy("A password, at least 12 characters"), "new-password")
 
     def __init__(self, *args: Any, email: str, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -146,7 +157,7 @@ class ComingForm(forms.Form):
 class HouseholdForm(forms.Form):
     """What a household is called and what time it is there."""
 
-    name = forms.CharField(label="Name", max_length=120)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=120)
     time_zone = _time_zone()
 
 
@@ -154,25 +165,27 @@ class SupportForm(forms.Form):
     """What a household lets the server's support staff do."""
 
     DAYS = [
-        ("0", "Nothing"),
-        ("1", "Look for a day"),
-        ("7", "Look for a week"),
-        ("30", "Look for 30 days"),
+        ("0", gettext_lazy("Nothing")),
+        ("1", gettext_lazy("Look for a day")),
+        ("7", gettext_lazy("Look for a week")),
+        ("30", gettext_lazy("Look for 30 days")),
     ]
-    days = forms.ChoiceField(label="Support may", choices=DAYS)
+    days = forms.ChoiceField(label=gettext_lazy("Support may"), choices=DAYS)
     may_install = forms.BooleanField(
-        label="and confirm installs too",
+        label=gettext_lazy("and confirm installs too"),
         required=False,
-        help_text="Without it support can look and ask for checks, but only you decide.",
+        help_text=gettext_lazy(
+            "Without it support can look and ask for checks, but only you decide."
+        ),
     )
 
 
 class PersonForm(forms.Form):
     """Somebody who is to have a sign-in."""
 
-    name = forms.CharField(label="Name", max_length=120, required=False)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=120, required=False)
     email = forms.EmailField(
-        label="E-mail address",
+        label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
@@ -182,54 +195,56 @@ class FoundingForm(HouseholdForm):
     """A household for somebody who has a sign-in."""
 
     owner = forms.EmailField(
-        label="E-mail address of its owner",
+        label=gettext_lazy("E-mail address of its owner"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
 
 
 class StaffRoleForm(forms.Form):
-    role = forms.ChoiceField(label="Staff role", choices=StaffRole.choices, required=False)
+    role = forms.ChoiceField(
+        label=gettext_lazy("Staff role"), choices=StaffRole.choices, required=False
+    )
 
 
 class InviteForm(forms.Form):
     """Who is asked into a household."""
 
     email = forms.EmailField(
-        label="E-mail address",
+        label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
-    role = forms.ChoiceField(label="Role", choices=ROLES, initial=Role.MEMBER)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=ROLES, initial=Role.MEMBER)
 
 
 class ProposalForm(forms.Form):
     """What support says to a household about an install it proposes."""
 
     words = forms.CharField(
-        label="What you say about it",
+        label=gettext_lazy("What you say about it"),
         required=False,
         max_length=300,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="In plain language; it stands on the page beside the facts.",
+        help_text=gettext_lazy("In plain language; it stands on the page beside the facts."),
     )
 
 
 class RoleForm(forms.Form):
-    role = forms.ChoiceField(label="Role", choices=ROLES)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=ROLES)
 
 
 class HandOverForm(forms.Form):
     """To whom a household goes, and what its owner is afterwards."""
 
-    to = forms.TypedChoiceField(label="The new owner", coerce=int)
+    to = forms.TypedChoiceField(label=gettext_lazy("The new owner"), coerce=int)
     becomes = forms.ChoiceField(
-        label="Afterwards you",
+        label=gettext_lazy("Afterwards you"),
         choices=[
-            (Role.MEMBER, "stay as a member"),
-            (Role.VIEWER, "stay as a viewer"),
-            (Role.OWNER, "stay an owner too"),
-            ("", "leave the household"),
+            (Role.MEMBER, gettext_lazy("stay as a member")),
+            (Role.VIEWER, gettext_lazy("stay as a viewer")),
+            (Role.OWNER, gettext_lazy("stay an owner too")),
+            ("", gettext_lazy("leave the household")),
         ],
         required=False,
     )
@@ -242,7 +257,7 @@ class HandOverForm(forms.Form):
 
 class NameForm(forms.Form):
     name = forms.CharField(
-        label="Your name",
+        label=gettext_lazy("Your name"),
         max_length=120,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
@@ -253,47 +268,50 @@ class TrailForm(forms.Form):
     """What of the audit trail is to be seen."""
 
     text = forms.CharField(
-        label="Words", required=False, max_length=100, widget=forms.TextInput({"type": "search"})
+        label=gettext_lazy("Words"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput({"type": "search"}),
     )
-    person = forms.CharField(label="Person", required=False, max_length=254)
-    role = forms.ChoiceField(label="Role", required=False)
-    hub = forms.CharField(label="Hub", required=False, max_length=200)
-    household = forms.CharField(label="Household", required=False, max_length=120)
-    action = forms.ChoiceField(label="What", required=False)
-    outcome = forms.ChoiceField(label="Outcome", required=False)
+    person = forms.CharField(label=gettext_lazy("Person"), required=False, max_length=254)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), required=False)
+    hub = forms.CharField(label=gettext_lazy("Hub"), required=False, max_length=200)
+    household = forms.CharField(label=gettext_lazy("Household"), required=False, max_length=120)
+    action = forms.ChoiceField(label=gettext_lazy("What"), required=False)
+    outcome = forms.ChoiceField(label=gettext_lazy("Outcome"), required=False)
     since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     job = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
 
     ACTIONS = {
-        "": "Everything",
-        "install.": "Installs",
-        "queue.": "Several installs at once",
-        "offer.": "Offers",
-        "check.": "Checks",
-        "version.": "Versions",
-        "hub.": "Hubs found and gone",
-        "account.": "Cloud accounts",
-        "person.": "Sign-ins",
-        "access.": "Refusals",
-        "household.": "Households",
-        "keys.": "Keys",
-        "token.": "Tokens",
-        "trail.": "The trail itself",
-        "worker.": "The product itself",
+        "": gettext_lazy("Everything"),
+        "install.": gettext_lazy("Installs"),
+        "queue.": gettext_lazy("Several installs at once"),
+        "offer.": gettext_lazy("Offers"),
+        "check.": gettext_lazy("Checks"),
+        "version.": gettext_lazy("Versions"),
+        "hub.": gettext_lazy("Hubs found and gone"),
+        "account.": gettext_lazy("Cloud accounts"),
+        "person.": gettext_lazy("Sign-ins"),
+        "access.": gettext_lazy("Refusals"),
+        "household.": gettext_lazy("Households"),
+        "keys.": gettext_lazy("Keys"),
+        "token.": gettext_lazy("Tokens"),
+        "trail.": gettext_lazy("The trail itself"),
+        "worker.": gettext_lazy("The product itself"),
     }
     ROLES = {
-        "": "Any",
+        "": gettext_lazy("Any"),
         **dict(Role.choices),
         **{value: label for value, label in StaffRole.choices if value},
-        "worker": "The product itself",
-        "home-assistant": "Home Assistant",
-        "operator": "Server's terminal",
-        "person": "Without a household",
+        "worker": gettext_lazy("The product itself"),
+        "home-assistant": gettext_lazy("Home Assistant"),
+        "operator": gettext_lazy("Server's terminal"),
+        "person": gettext_lazy("Without a household"),
     }
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -301,7 +319,7 @@ class TrailForm(forms.Form):
         choices = {
             "action": list(self.ACTIONS.items()),
             "role": list(self.ROLES.items()),
-            "outcome": [("", "Any"), *Outcome.choices],
+            "outcome": [("", gettext_lazy("Any")), *Outcome.choices],
         }
         for name, these in choices.items():
             cast(forms.ChoiceField, self.fields[name]).choices = these

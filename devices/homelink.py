@@ -7,6 +7,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.broker import Broker, BrokerUnusable, read_broker
 from devices.models import (
@@ -128,11 +129,12 @@ def _keep_broker(link: HomeAssistantLink, wishes: Wishes) -> None:
         raise NotPossible("broker_url", str(problem)) from problem
     except Unsealable as problem:
         raise NotPossible(
-            "broker_url", "The stored address cannot be opened any more: enter it again."
+            "broker_url", gettext("The stored address cannot be opened any more: enter it again.")
         ) from problem
     if link.is_on and broker is None:
         raise NotPossible(
-            "broker_url", "This server has no broker: name one of your own to show your hubs."
+            "broker_url",
+            gettext("This server has no broker: name one of your own to show your hubs."),
         )
 
 
@@ -152,8 +154,14 @@ def _require_apart(link: HomeAssistantLink, user: User) -> None:
         if not may(user, Right.PEOPLE, other.household):
             raise NotPossible(
                 "discovery_prefix",
-                "Another household announces its hubs there already: choose another prefix, such "
-                f"as homeassistant-{link.key}, and enter it in Home Assistant too.",
+                (
+                    gettext(
+                        "Another household announces its hubs there already: choose another "
+                        "prefix, such as homeassistant-%(key)s, and enter it in Home Assistant "
+                        "too."
+                    )
+                    % {"key": link.key}
+                ),
             )
 
 

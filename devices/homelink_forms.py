@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 
 from devices.broker import BrokerUnusable, read_broker
 from devices.homelink import Wishes
@@ -16,44 +17,52 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 class HomeAssistantForm(forms.Form):
     """What Home Assistant sees and may do. Secrets are never shown again: empty keeps them."""
 
-    is_on = forms.BooleanField(label="Show this household's hubs to Home Assistant", required=False)
+    is_on = forms.BooleanField(
+        label=gettext_lazy("Show this household's hubs to Home Assistant"), required=False
+    )
     may_install = forms.ChoiceField(
-        label="May Home Assistant install?",
+        label=gettext_lazy("May Home Assistant install?"),
         choices=MayInstall.choices,
-        help_text="Every press is in the audit trail as Home Assistant. It stops when you leave.",
+        help_text=gettext_lazy(
+            "Every press is in the audit trail as Home Assistant. It stops when you leave."
+        ),
     )
     hubs = forms.MultipleChoiceField(
-        label="On these hubs", required=False, widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("On these hubs"), required=False, widget=forms.CheckboxSelectMultiple
     )
     discovery_prefix = forms.CharField(
-        label="Discovery prefix",
+        label=gettext_lazy("Discovery prefix"),
         max_length=80,
-        help_text="Usually homeassistant. It must be the one set in Home Assistant's MQTT options.",
+        help_text=gettext_lazy(
+            "Usually homeassistant. It must be the one set in Home Assistant's MQTT options."
+        ),
     )
     broker_url = forms.CharField(
-        label="Address of a broker of your own",
+        label=gettext_lazy("Address of a broker of your own"),
         required=False,
         max_length=500,
         strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="mqtt://user:password@host:1883, or mqtts:// for TLS. Kept encrypted.",
+        help_text=gettext_lazy(
+            "mqtt://user:password@host:1883, or mqtts:// for TLS. Kept encrypted."
+        ),
     )
     ca_pem = forms.CharField(
-        label="The authority it is trusted by, as PEM",
+        label=gettext_lazy("The authority it is trusted by, as PEM"),
         required=False,
         max_length=20000,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="Only for TLS with an authority of your own.",
+        help_text=gettext_lazy("Only for TLS with an authority of your own."),
     )
     client_pem = forms.CharField(
-        label="A client certificate with its private key, as PEM",
+        label=gettext_lazy("A client certificate with its private key, as PEM"),
         required=False,
         max_length=20000,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="Kept encrypted and not shown again.",
+        help_text=gettext_lazy("Kept encrypted and not shown again."),
     )
     forget_broker = forms.BooleanField(
-        label="Forget the broker of our own, with its certificates", required=False
+        label=gettext_lazy("Forget the broker of our own, with its certificates"), required=False
     )
 
     def __init__(
@@ -68,22 +77,24 @@ class HomeAssistantForm(forms.Form):
         if not nodes:
             del self.fields["hubs"]
         if link.has_own_broker:
-            self.fields[
-                "broker_url"
-            ].help_text = "One is kept, encrypted. Leave this empty to keep it, or type another."
+            self.fields["broker_url"].help_text = gettext_lazy(
+                "One is kept, encrypted. Leave this empty to keep it, or type another."
+            )
         else:
             del self.fields["forget_broker"]
 
     def clean_discovery_prefix(self) -> str:
         prefix = str(self.cleaned_data["discovery_prefix"])
         if not _PREFIX.fullmatch(prefix):
-            raise ValidationError("Letters, digits, dashes and underscores, with / between.")
+            raise ValidationError(
+                gettext_lazy("Letters, digits, dashes and underscores, with / between.")
+            )
         return prefix
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
         if told.get("may_install") == MayInstall.SOME and not told.get("hubs"):
-            self.add_error("may_install", "Choose at least one hub below.")
+            self.add_error("may_install", gettext_lazy("Choose at least one hub below."))
         if told.get("broker_url"):
             try:
                 read_broker(
@@ -114,9 +125,13 @@ class TokenForm(forms.Form):
     """A personal token."""
 
     name = forms.CharField(
-        label="What is it for?", max_length=80, help_text="Such as Home Assistant on the shelf."
+        label=gettext_lazy("What is it for?"),
+        max_length=80,
+        help_text=gettext_lazy("Such as Home Assistant on the shelf."),
     )
-    scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.READ)
+    scope = forms.ChoiceField(
+        label=gettext_lazy("It may"), choices=Scope.choices, initial=Scope.READ
+    )
 
 
 def initial_of(link: HomeAssistantLink) -> dict[str, Any]:

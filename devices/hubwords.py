@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 
+from django.utils.translation import gettext
+
 
 class Stage(IntEnum):
     """How far an install has come. VERIFIED is ours to say; no text of a hub reaches it."""
@@ -474,7 +476,7 @@ def explain_report(word: str, info: str) -> HubWords:
     if meaning is None:
         return _unknown_word(one_line(word, 64), said)
     if not tidy:
-        return _by_word(meaning, meaning.sentence, is_known=True)
+        return _by_word(meaning, gettext(meaning.sentence), is_known=True)
     for text, pattern in _TEXTS:
         if text.word == status or (text.word == "in-progress" and status == "started"):
             found = pattern.fullmatch(tidy)
@@ -488,7 +490,7 @@ def explain_report(word: str, info: str) -> HubWords:
 def _by_word(word: Word, sentence: str, *, is_known: bool) -> HubWords:
     return HubWords(
         word.code,
-        word.title,
+        gettext(word.title),
         sentence,
         word.stage,
         word.is_final_failure,
@@ -500,15 +502,15 @@ def _by_word(word: Word, sentence: str, *, is_known: bool) -> HubWords:
 
 def _by_text(text: Text, word: Word, found: dict[str, str | None]) -> HubWords:
     attempts = int(found.get("k") or 1)
-    sentence = text.sentence.format(
+    sentence = gettext(text.sentence).format(
         percent=found.get("percent"),
-        attempt=f" (attempt {found['i']} of {found['n']})" if found.get("i") else "",
-        after=f", after {attempts} attempts" if attempts > 1 else "",
-        to=f" to version {found['version']}" if found.get("version") else "",
+        attempt=gettext(" (attempt %(i)s of %(n)s)") % found if found.get("i") else "",
+        after=gettext(", after %(n)s attempts") % {"n": attempts} if attempts > 1 else "",
+        to=gettext(" to version %(version)s") % found if found.get("version") else "",
     )
     return HubWords(
         text.code,
-        text.title or word.title,
+        gettext(text.title or word.title),
         sentence,
         text.stage or word.stage,
         text.is_final_failure or word.is_final_failure,
@@ -524,19 +526,22 @@ def _by_reason(word: Word, said: str, tidy: str) -> HubWords:
     reason = next((known for known, pattern in _REASONS if pattern.match(why)), None)
     if attempt is None and reason is None:
         return _unknown_text(word, "failed", said)
-    start, then = "An attempt failed", "The hub may try again by itself."
+    start, then = gettext("An attempt failed"), gettext("The hub may try again by itself.")
     if attempt:
-        start = f"Attempt {int(attempt['i'])} of {int(attempt['n'])} failed"
+        numbers = {"i": int(attempt["i"]), "n": int(attempt["n"])}
+        start = gettext("Attempt %(i)s of %(n)s failed") % numbers
         if int(attempt["i"]) < int(attempt["n"]):
-            then = "The hub goes on to the next attempt by itself."
+            then = gettext("The hub goes on to the next attempt by itself.")
         else:
-            then = "The hub may start over by itself after about five minutes."
+            then = gettext("The hub may start over by itself after about five minutes.")
     phrase = _phrase(reason, why)
     if reason is None and why:
-        then += f" It gave as its reason “{said}”, which we do not know."
+        then += " " + gettext("It gave as its reason “%(said)s”, which we do not know.") % {
+            "said": said
+        }
     return HubWords(
         reason.code if reason else UNKNOWN_REASON,
-        word.title,
+        gettext(word.title),
         f"{start}: {phrase}. {then}" if phrase else f"{start}. {then}",
         None,
         False,
@@ -550,23 +555,26 @@ def _phrase(reason: Reason | None, why: str) -> str:
     if reason is None:
         return ""
     more = next((phrase for pattern, phrase in _DETAILS if pattern.search(why)), "")
-    return f"{reason.phrase} ({more})" if more else reason.phrase
+    phrase = gettext(reason.phrase)
+    return f"{phrase} ({gettext(more)})" if more else phrase
 
 
 def _unknown_text(word: Word, status: str, said: str) -> HubWords:
-    sentence = (
-        f"{word.sentence} The words were “{said}”. We do not know these, "
-        f"so we go by the status “{status}” alone."
-    )
-    return _by_word(word, sentence, is_known=False)
+    unknown = gettext(
+        "The words were “%(said)s”. We do not know these, so we go by the status “%(status)s” "
+        "alone."
+    ) % {"said": said, "status": status}
+    return _by_word(word, f"{gettext(word.sentence)} {unknown}", is_known=False)
 
 
 def _unknown_word(word: str, said: str) -> HubWords:
     if word:
         quote = f"{word}: {said}" if said else word
-        sentence = f"The cloud said “{quote}”, and we do not know this status."
+        sentence = gettext("The cloud said “%(quote)s”, and we do not know this status.") % {
+            "quote": quote
+        }
     elif said:
-        sentence = f"The cloud gave no status, only the words “{said}”."
+        sentence = gettext("The cloud gave no status, only the words “%(said)s”.") % {"said": said}
     else:
-        sentence = "The cloud gave no status."
-    return _by_word(NO_KNOWN_WORD, f"{sentence} {NO_KNOWN_WORD.sentence}", is_known=False)
+        sentence = gettext("The cloud gave no status.")
+    return _by_word(NO_KNOWN_WORD, f"{sentence} {gettext(NO_KNOWN_WORD.sentence)}", is_known=False)

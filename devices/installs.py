@@ -23,7 +23,7 @@ from devices.models import (
     audit,
 )
 from devices.poison import label
-from devices.policies import Reason
+from devices.policies import Reason, told_together
 from devices.timing import seconds, timings
 from devices.wake import wake_installs
 
@@ -33,7 +33,7 @@ class Refused(Exception):
 
     def __init__(self, reasons: Iterable[Reason]) -> None:
         self.reasons = list(reasons)
-        super().__init__(" ".join(reason.sentence for reason in self.reasons))
+        super().__init__(told_together(self.reasons))
 
 
 def request(

@@ -10,6 +10,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils import translation
 
 from devices.models import User
 
@@ -81,6 +82,22 @@ class OnlyFormVerbs:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method not in VERBS:
             return HttpResponseNotAllowed(VERBS)
+        return self.get_response(request)
+
+
+class Language:
+    """Speak the language that a person chose; programs are always answered in the same one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        language = settings.LANGUAGE_CODE if request.path.startswith("/api/") else ""
+        if not language and isinstance(request.user, User):
+            language = request.user.language
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = translation.get_language()
         return self.get_response(request)
 
 

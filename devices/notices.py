@@ -20,6 +20,7 @@ from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext, override
 
 from devices.explain import explain_job
 from devices.hubwords import one_line
@@ -35,6 +36,7 @@ from devices.models import (
 )
 from devices.models.beat import NOTICES
 from devices.services import ServiceUnusable, send_by_service
+from devices.stored import told_again
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +58,18 @@ def sentence(notice: Notice) -> str:
         told = explain_job(notice.job)
         return f"{hub} ({household}): {told.headline} {told.what}"
     if notice.topic == Topic.NEW_FIRMWARE:
-        runs = facts.get("from_version") or "an unknown version"
-        return f"{hub} ({household}): new firmware {facts.get('to_version', '')}; it runs {runs}."
+        said = {"hub": hub, "household": household, "new": facts.get("to_version", "")}
+        said["runs"] = facts.get("from_version") or gettext("an unknown version")
+        return gettext("%(hub)s (%(household)s): new firmware %(new)s; it runs %(runs)s.") % said
     if notice.topic == Topic.SIGNED_OUT:
-        return (
-            f"{household}: the cloud at {facts.get('cloud', '')} asks to sign in again. "
-            "Until then its hubs are neither checked nor updated."
-        )
+        return gettext(
+            "%(household)s: the cloud at %(cloud)s asks to sign in again. Until then its hubs are "
+            "neither checked nor updated."
+        ) % {"household": household, "cloud": facts.get("cloud", "")}
     if notice.topic == Topic.TEST:
-        return f"{household}: this is the test message you asked for. All is well."
-    return f"{household}: {facts.get('words', '')}"
+        words = gettext("%(household)s: this is the test message you asked for. All is well.")
+        return words % {"household": household}
+    return f"{household}: {told_again(facts.get('words', ''))}"
 
 
 def ask_test(channel: Channel, now: datetime) -> None:
@@ -131,7 +135,8 @@ def _send(channel: Channel, now: datetime) -> None:
         these.update(dropped_at=now)
         return
     try:
-        trouble = _try(channel, due)
+        with override(channel.language):
+            trouble = _try(channel, due)
     except DatabaseError:
         raise
     except Exception:

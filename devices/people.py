@@ -14,6 +14,7 @@ from allauth.account.utils import user_pk_to_url_str
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.models import Actor, Household, Invitation, Membership, Role, User, audit
 from devices.models.invitation import VALID_FOR, digest_of, make_token
@@ -28,7 +29,7 @@ def _alone(household: Household) -> Iterator[None]:
     with transaction.atomic():
         audit.lock()
         if not Household.objects.select_for_update().filter(pk=household.pk).first():
-            raise NotPossible("This household is gone.")
+            raise NotPossible(gettext("This household is gone."))
         yield
 
 
@@ -121,7 +122,10 @@ def invite(
     now, email, token = now or timezone.now(), email.strip().lower(), make_token()
     with _alone(household):
         if household.memberships.filter(user__email__iexact=email).exists():
-            raise NotPossible(f"{email} belongs to {household} already.")
+            raise NotPossible(
+                gettext("%(email)s belongs to %(household)s already.")
+                % {"email": email, "household": household}
+            )
         household.invitations.filter(email=email, ended_at=None).update(ended_at=now)
         invitation = Invitation.objects.create(
             household=household,
@@ -136,7 +140,7 @@ def invite(
         audit.record(
             actor,
             "household.invited",
-            f"{actor.name} invited {email} to {household} as {role.label.lower()}.",
+            f"{actor.name} invited {email} to {household} as {role.value}.",
             household=household,
             why=f"role {actor.role}",
             at=now,
@@ -149,7 +153,7 @@ def withdraw(invitation: Invitation, *, actor: Actor) -> None:
     """End an invitation before it was accepted. Raises NotPossible when it has ended."""
     with _alone(invitation.household):
         if not _end(invitation, timezone.now()):
-            raise NotPossible("This invitation was accepted or withdrawn already.")
+            raise NotPossible(gettext("This invitation was accepted or withdrawn already."))
         audit.record(
             actor,
             "household.invitation_withdrawn",
@@ -180,14 +184,19 @@ def accept(
     """
     person = user or new
     if person is None or person.email.lower() != invitation.email:
-        raise NotPossible(f"This invitation is for {invitation.email}.")
+        raise NotPossible(
+            gettext("This invitation is for %(email)s.") % {"email": invitation.email}
+        )
     household, now = invitation.household, timezone.now()
     with _alone(household):
         if now >= invitation.expires_at or not _end(invitation, now, is_accepted=True):
-            raise NotPossible("This invitation was used or withdrawn already.")
+            raise NotPossible(gettext("This invitation was used or withdrawn already."))
         if new is not None:
             if User.objects.filter(email__iexact=new.email).exists():
-                raise NotPossible(f"{new.email} has a sign-in here already. Sign in first.")
+                raise NotPossible(
+                    gettext("%(email)s has a sign-in here already. Sign in first.")
+                    % {"email": new.email}
+                )
             new.save(force_insert=True)
             actor = replace(actor, user_id=new.pk)
         membership, is_new = Membership.objects.get_or_create(
@@ -291,9 +300,11 @@ def hand_over(
     with _alone(household):
         mine = _membership(household, by)
         if mine.role != Role.OWNER:
-            raise NotPossible(f"Only an owner hands {household} over.")
+            raise NotPossible(
+                gettext("Only an owner hands %(household)s over.") % {"household": household}
+            )
         if by.pk == to.pk:
-            raise NotPossible("Choose somebody else to hand it over to.")
+            raise NotPossible(gettext("Choose somebody else to hand it over to."))
         _change_role(_membership(household, to), Role.OWNER, actor, "handed over")
         if becomes is None:
             _remove(mine, actor, "handed over")
@@ -326,14 +337,20 @@ def reset_link(user: User, *, actor: Actor, households: Iterable[Household], why
 def _membership(household: Household, user: User) -> Membership:
     found = household.memberships.select_related("user", "household").filter(user=user).first()
     if found is None:
-        raise NotPossible(f"{user.email} does not belong to {household}.")
+        raise NotPossible(
+            gettext("%(email)s does not belong to %(household)s.")
+            % {"email": user.email, "household": household}
+        )
     return found
 
 
 def _keep_an_owner(household: Household) -> None:
     """Raise NotPossible, undoing all, when no owner who can sign in is left."""
     if not household.memberships.filter(role=Role.OWNER, user__is_active=True).exists():
-        raise NotPossible(f"{household} would have no owner left; make somebody else one first.")
+        raise NotPossible(
+            gettext("%(household)s would have no owner left; make somebody else one first.")
+            % {"household": household}
+        )
 
 
 def _end_invitations_by(membership: Membership) -> None:

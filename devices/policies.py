@@ -1,8 +1,8 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import cast
@@ -10,6 +10,8 @@ from typing import cast
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
 
 from devices.models import (
     AccountState,
@@ -49,13 +51,27 @@ RIGHTS: dict[str, frozenset[Right]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason why something cannot be done now: a code for machines, a sentence for people."""
+    """One reason why something cannot be done now: a code for machines, a sentence for people.
+
+    str() is the sentence in the language of whoever reads it; `sentence` is that of the record.
+    """
 
     code: str
-    sentence: str
+    text: str
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return self.sentence
+        return gettext(self.text) % self.values if self.values else gettext(self.text)
+
+    @property
+    def sentence(self) -> str:
+        return self.text % self.values if self.values else self.text
+
+
+def told_together(reasons: Iterable[Reason]) -> str:
+    """Return all of them as one text, in the language it is read in."""
+    reasons = list(reasons)
+    return cast(str, format_lazy(" ".join("{}" for _ in reasons), *reasons))
 
 
 def role_in(user: User, household: Household) -> str:
@@ -256,7 +272,13 @@ def why_unfit(
     if offer is None or offer.ended_at is not None:
         reasons.append(Reason("no_offer", "There is no new firmware for this hub right now."))
     elif node.fw_version and node.fw_version == offer.fw_version:
-        reasons.append(Reason("already_installed", f"The hub already runs {offer.fw_version}."))
+        reasons.append(
+            Reason(
+                "already_installed",
+                "The hub already runs %(version)s.",
+                {"version": offer.fw_version},
+            )
+        )
     if node.is_online is False:
         reasons.append(
             Reason("hub_offline", "The hub is offline. It must be online to take new firmware.")

@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy, override
 
 from devices import installs
 from devices.confirm import Binding, bind
@@ -33,7 +35,7 @@ from devices.models import (
 )
 from devices.models.invitation import digest_of, make_token
 from devices.models.proposal import VALID_FOR
-from devices.policies import Reason, Right, may, why_unfit
+from devices.policies import Reason, Right, may, told_together, why_unfit
 
 # When a household is taken to sit outside no more, and when the night is over, by its own clock.
 NIGHT_BEGINS, NIGHT_ENDS = time(22), time(5)
@@ -70,7 +72,9 @@ def propose(
         audit.lock()
         offer = node.offers.filter(ended_at=None).first()
         if offer is None or binding.node_id != node.pk or binding.differences(bind(node, offer)):
-            raise NotPossible("What the cloud offers is no longer what the form showed.")
+            raise NotPossible(
+                gettext_lazy("What the cloud offers is no longer what the form showed.")
+            )
         for older in node.proposals.filter(state__in=[ProposalState.OPEN, ProposalState.TONIGHT]):
             _end(older, ProposalState.WITHDRAWN, actor, "was replaced by a newer proposal", now)
         token = make_token()
@@ -127,7 +131,7 @@ def renew_link(proposal: Proposal, *, actor: Actor, now: datetime | None = None)
     with transaction.atomic():
         audit.lock()
         if not proposal.change(was=ProposalState.OPEN, token_digest=digest_of(token)):
-            raise NotPossible("This proposal waits for no answer any more.")
+            raise NotPossible(gettext_lazy("This proposal waits for no answer any more."))
         _record(
             proposal,
             actor,
@@ -189,7 +193,8 @@ def decide(
             _answer(proposal, decision, user, actor, now)
     except NotPossible as why:
         proposal.refresh_from_db()
-        sentence = f"An answer of {actor.name} to the proposal of {proposal} was refused: {why}"
+        with override(settings.LANGUAGE_CODE):  # the trail is kept in one language
+            sentence = f"An answer of {actor.name} to the proposal of {proposal} was refused: {why}"
         _record(proposal, actor, "proposal.answer_refused", sentence, now, Outcome.REFUSED)
         raise
     return proposal
@@ -199,7 +204,7 @@ def _answer(
     proposal: Proposal, decision: Decision, user: User | None, actor: Actor, now: datetime
 ) -> None:
     if reasons := why_not_decide(proposal, user, now):
-        raise NotPossible(" ".join(reason.sentence for reason in reasons))
+        raise NotPossible(told_together(reasons))
     answered: dict[str, Any] = {
         "decided_at": now,
         "decided_by": user,
@@ -222,7 +227,7 @@ def _answer(
             job = _install(proposal, actor, now)
         except installs.Refused as refused:
             # as one deed: nobody accepted what then could not be done
-            raise NotPossible(str(refused)) from refused
+            raise NotPossible(told_together(refused.reasons)) from refused
         _changed(proposal, was=ProposalState.ACCEPTED, job=job)
 
 
@@ -288,7 +293,7 @@ def _install(proposal: Proposal, actor: Actor, now: datetime) -> OtaJob:
 
 def _end(proposal: Proposal, state: ProposalState, actor: Actor, how: str, now: datetime) -> None:
     if not proposal.is_undecided:
-        raise NotPossible("This proposal is over already.")
+        raise NotPossible(gettext_lazy("This proposal is over already."))
     _changed(proposal, was=proposal.state, state=state)
     words = f"The proposal of {proposal} {how}."
     _record(proposal, actor, f"proposal.{state.value}", words, now, outcome=Outcome.REFUSED)
@@ -296,7 +301,9 @@ def _end(proposal: Proposal, state: ProposalState, actor: Actor, how: str, now: 
 
 def _changed(proposal: Proposal, *, was: str = ProposalState.OPEN, **changes: object) -> None:
     if not proposal.change(was=was, **changes):
-        raise NotPossible("Somebody else was faster: this proposal waits for no answer any more.")
+        raise NotPossible(
+            gettext_lazy("Somebody else was faster: this proposal waits for no answer any more.")
+        )
 
 
 def _record(

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext
 
 log = logging.getLogger(__name__)
 # apprise writes down whole addresses, which are secrets; what went wrong is said by us.
@@ -74,7 +75,10 @@ def read_service(url: str) -> Any:
         known = ", ".join(
             f"{key}://" if one.is_fixed else f"{key}s://" for key, one in KINDS.items()
         )
-        raise ServiceUnusable(f"This is no service that this server can use. It knows {known}.")
+        raise ServiceUnusable(
+            gettext("This is no service that this server can use. It knows %(known)s.")
+            % {"known": known}
+        )
     from apprise import AppriseAsset  # only whoever sends pays for loading it
 
     asset = AppriseAsset(
@@ -91,7 +95,7 @@ def read_service(url: str) -> Any:
         service = plugin(**said, asset=asset)
     except Exception as problem:  # each plugin has its own idea of what is wrong
         raise ServiceUnusable(
-            "This address is not complete, or misspelt. Copy it once more."
+            gettext("This address is not complete, or misspelt. Copy it once more.")
         ) from problem
     if not kind.is_fixed:
         _require_named_host(service)
@@ -108,8 +112,12 @@ def _require_named_host(service: Any) -> None:
     if not named & set(settings.NOTIFY_HOSTS) or getattr(service, "mode", "") == "cloud":
         allowed = ", ".join(settings.NOTIFY_HOSTS) or "none"
         raise ServiceUnusable(
-            "This server sends to no host but those that whoever runs it named in NOTIFY_HOSTS: "
-            f"{allowed}. Write the host out, such as ntfys://ntfy.sh/my-topic."
+            gettext(
+                "This server sends to no host but those that whoever runs it named in "
+                "NOTIFY_HOSTS: %(allowed)s. Write the host out, such as "
+                "ntfys://ntfy.sh/my-topic."
+            )
+            % {"allowed": allowed}
         )
 
 

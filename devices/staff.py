@@ -5,6 +5,7 @@ Whoever does this sees no hub by it; each deed is in the trail of every househol
 
 from allauth.usersessions.models import UserSession
 from django.db import transaction
+from django.utils.translation import gettext
 
 from devices.models import Actor, Household, Role, StaffRole, User, audit
 from devices.people import NotPossible
@@ -15,7 +16,7 @@ def create_person(*, email: str, name: str, actor: Actor, why: str) -> User:
     with transaction.atomic():
         audit.lock()
         if User.objects.filter(email__iexact=email.strip()).exists():
-            raise NotPossible(f"{email} has a sign-in here already.")
+            raise NotPossible(gettext("%(email)s has a sign-in here already.") % {"email": email})
         user = User.objects.create_user(email, None, name=name)
         _record(actor, "person.created", f"{user.email} may sign in now.", user, why, {})
     return user
@@ -32,7 +33,7 @@ def set_staff_role(user: User, role: StaffRole, *, actor: Actor, why: str) -> bo
             return False
         user.staff_role = role
         user.save(update_fields=["staff_role"])
-        words = f"{user.email} is {role.label.lower()} now."
+        words = f"{user.email} is {role.value or 'not staff'} now."
         _record(actor, "person.staff_role", words, user, why, {"from": before, "to": role.value})
     return True
 
@@ -50,7 +51,8 @@ def close(user: User, *, actor: Actor, why: str) -> None:
             owners = household.memberships.filter(role=Role.OWNER, user__is_active=True)
             if not owners.exclude(user=user).exists():
                 raise NotPossible(
-                    f"{household} would have no owner left; make somebody else one first."
+                    gettext("%(household)s would have no owner left; make somebody else one first.")
+                    % {"household": household}
                 )
         User.objects.filter(pk=user.pk).update(is_active=False)
         user.is_active = False
@@ -88,7 +90,9 @@ def _end(user: User) -> int:
 
 def _not_oneself(user: User, actor: Actor) -> None:
     if actor.user_id == user.pk:
-        raise NotPossible("Ask another administrator: nobody changes this about themselves.")
+        raise NotPossible(
+            gettext("Ask another administrator: nobody changes this about themselves.")
+        )
 
 
 def _record(

@@ -2,6 +2,7 @@
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from devices.models import Actor, ApiToken, Household, Scope, User, audit
 from devices.policies import Right, may
@@ -18,12 +19,17 @@ def make(
 ) -> tuple[ApiToken, str]:
     """Return a new token and its text, to be shown once. Raises NotPossible."""
     if scope == Scope.INSTALL and not may(user, Right.INSTALL, household):
-        raise NotPossible("Your role here may look, but not install: choose a token that reads.")
+        raise NotPossible(
+            gettext("Your role here may look, but not install: choose a token that reads.")
+        )
     with transaction.atomic():
         audit.lock()
         good = ApiToken.objects.filter(user=user, household=household, revoked_at=None)
         if good.count() >= MOST_A_PERSON:
-            raise NotPossible(f"You have {MOST_A_PERSON} tokens here: revoke one first.")
+            raise NotPossible(
+                gettext("You have %(MOST_A_PERSON)s tokens here: revoke one first.")
+                % {"MOST_A_PERSON": MOST_A_PERSON}
+            )
         token, text = ApiToken.make(user, household, name=name, scope=scope)
         audit.record(
             actor,

@@ -26,6 +26,7 @@ from devices.views import (
     tokens,
     trail,
 )
+from devices.views.language import language
 
 urlpatterns = [
     path("", hubs.hubs, name="hubs"),
@@ -67,6 +68,7 @@ urlpatterns = [
     path("accounts/<int:pk>/forget-password/", accounts.account_forget, name="account_forget"),
     path("accounts/<int:pk>/unlink/", accounts.account_unlink, name="account_unlink"),
     path("profile/", people.profile, name="profile"),
+    path("language/", language, name="language"),
     path("households/", households.households, name="households"),
     path("households/choose/", households.choose, name="household_choose"),
     path("households/new/", households.new, name="household_new"),

@@ -2,6 +2,9 @@
 (() => {
   "use strict";
 
+  // The words of the page's language.
+  const spoken = document.body.dataset;
+
   const span = (seconds) => {
     const s = Math.max(0, Math.floor(seconds)), m = Math.floor(s / 60), h = Math.floor(m / 60);
     if (s < 60) return `${s} s`;
@@ -9,13 +12,13 @@
     if (m < 60) return `${m} min`;
     if (h < 24) return m % 60 ? `${h} h ${m % 60} min` : `${h} h`;
     const days = Math.floor(h / 24);
-    return days < 2 ? "1 day" : `${days} days`;
+    return days < 2 ? spoken.day : spoken.days.replace("{}", days);
   };
 
   const tick = () => {
     for (const time of document.querySelectorAll("time[data-ago], time[data-elapsed]")) {
       const gone = (Date.now() - Date.parse(time.dateTime)) / 1000;
-      const words = time.hasAttribute("data-elapsed") ? span(gone) : gone < 2 ? "just now" : `${span(gone)} ago`;
+      const words = time.hasAttribute("data-elapsed") ? span(gone) : gone < 2 ? spoken.now : spoken.ago.replace("{}", span(gone));
       if (time.textContent !== words) time.textContent = words;
     }
   };

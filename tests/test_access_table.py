@@ -181,6 +181,7 @@ TABLE: dict[str, Row] = {
     "profile": Row(
         SEEN, "302 302 302 302 302 302 302 302 302 302", body=lambda home: {"name": "Anew"}
     ),
+    "language": Row(NO, " ".join(["302"] * 10), body=lambda home: {"language": "de"}),
     "households": PAGE,
     "household_choose": Row(NO, LOOK_DONE, body=lambda home: {"household": home.own}),
     "household_new": Row(

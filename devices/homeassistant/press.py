@@ -128,7 +128,13 @@ def _why_not(
         return [USED]
     if offer is not None and (changes := binding.differences(bind(node, offer))):
         told = "; ".join(f"{what}: {before}, now {after}" for what, before, after in changes)
-        return [Reason("offer_changed", f"What is offered changed since it was shown ({told}).")]
+        return [
+            Reason(
+                "offer_changed",
+                "What is offered changed since it was shown (%(told)s).",
+                {"told": told},
+            )
+        ]
     reasons = why_not_install(user, node, offer, now)
     return [*reasons, IN_USE] if node.is_in_use else reasons
 

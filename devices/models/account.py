@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.household import Household
 
@@ -61,9 +62,9 @@ def _ring() -> MultiFernet:
 
 
 class AccountState(models.TextChoices):
-    LINKED = "linked", "Linked"
-    SIGNED_OUT = "signed_out", "Sign in again"
-    UNLINKED = "unlinked", "Unlinked"
+    LINKED = "linked", gettext_lazy("Linked")
+    SIGNED_OUT = "signed_out", gettext_lazy("Sign in again")
+    UNLINKED = "unlinked", gettext_lazy("Unlinked")
 
 
 class AccountQuerySet(models.QuerySet["CloudAccount"]):

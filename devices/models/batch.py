@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.household import Household, User
 from devices.models.node import Node
@@ -13,16 +14,16 @@ from devices.models.ota import OtaJob
 
 
 class BatchState(models.TextChoices):
-    RUNNING = "running", "Running"
-    STOPPED = "stopped", "Stopped"
-    FINISHED = "finished", "Finished"
+    RUNNING = "running", gettext_lazy("Running")
+    STOPPED = "stopped", gettext_lazy("Stopped")
+    FINISHED = "finished", gettext_lazy("Finished")
 
 
 class ItemState(models.TextChoices):
-    WAITING = "waiting", "Waits its turn"
-    STARTED = "started", "Started"
-    SKIPPED = "skipped", "Skipped"
-    DROPPED = "dropped", "Not started"
+    WAITING = "waiting", gettext_lazy("Waits its turn")
+    STARTED = "started", gettext_lazy("Started")
+    SKIPPED = "skipped", gettext_lazy("Skipped")
+    DROPPED = "dropped", gettext_lazy("Not started")
 
 
 class Batch(models.Model):

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.account import seal, unseal
 from devices.models.household import Household, User
@@ -14,18 +15,18 @@ from devices.models.node import Node
 
 
 class MayInstall(models.TextChoices):
-    NO = "no", "No: it shows, people install here"
-    SOME = "some", "Yes, on the hubs chosen below"
-    ALL = "all", "Yes, on every hub"
+    NO = "no", gettext_lazy("No: it shows, people install here")
+    SOME = "some", gettext_lazy("Yes, on the hubs chosen below")
+    ALL = "all", gettext_lazy("Yes, on every hub")
 
 
 class LineState(models.TextChoices):
     """How the connection to the broker is."""
 
-    OFF = "", "Off"
-    WAITING = "waiting", "Being connected"
-    CONNECTED = "connected", "Connected"
-    LOST = "lost", "No connection"
+    OFF = "", gettext_lazy("Off")
+    WAITING = "waiting", gettext_lazy("Being connected")
+    CONNECTED = "connected", gettext_lazy("Connected")
+    LOST = "lost", gettext_lazy("No connection")
 
 
 def new_key() -> str:

@@ -4,10 +4,12 @@ from datetime import tzinfo
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 
 class UserManager(BaseUserManager["User"]):
@@ -23,10 +25,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class StaffRole(models.TextChoices):
-    NONE = "", "Not staff"
-    SUPPORT = "support", "Support"
-    AUDITOR = "auditor", "Auditor"
-    ADMINISTRATOR = "administrator", "Administrator"
+    NONE = "", gettext_lazy("Not staff")
+    SUPPORT = "support", gettext_lazy("Support")
+    AUDITOR = "auditor", gettext_lazy("Auditor")
+    ADMINISTRATOR = "administrator", gettext_lazy("Administrator")
 
 
 class User(AbstractBaseUser):
@@ -38,6 +40,8 @@ class User(AbstractBaseUser):
         max_length=16, blank=True, default=StaffRole.NONE, choices=StaffRole.choices
     )
     is_active = models.BooleanField(default=True)
+    # Empty: as the browser asks for, and in mails as the household has it.
+    language = models.CharField(max_length=8, blank=True)
     date_joined = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -60,9 +64,9 @@ class User(AbstractBaseUser):
 
 
 class Role(models.TextChoices):
-    OWNER = "owner", "Owner"
-    MEMBER = "member", "Member"
-    VIEWER = "viewer", "Viewer"
+    OWNER = "owner", gettext_lazy("Owner")
+    MEMBER = "member", gettext_lazy("Member")
+    VIEWER = "viewer", gettext_lazy("Viewer")
 
 
 class Household(models.Model):
@@ -70,6 +74,8 @@ class Household(models.Model):
 
     name = models.CharField(max_length=120)
     time_zone = models.CharField(max_length=64, default="UTC")
+    # Of what is sent to people who chose none, and to services.
+    language = models.CharField(max_length=8, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     # What the household lets the server's support staff do.
     support_until = models.DateTimeField(null=True, blank=True)
@@ -86,6 +92,12 @@ class Household(models.Model):
             return ZoneInfo(self.time_zone)
         except (KeyError, ValueError, OSError):
             return timezone.get_default_timezone()
+
+
+def language_of(user: User | None, household: Household) -> str:
+    """Return the language for something sent to this person, or to nobody in particular."""
+    chosen = (user.language if user is not None else "") or household.language
+    return chosen if chosen in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
 
 
 class Membership(models.Model):

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.account import AccountState
 from devices.models.node import Node, Offer
@@ -28,11 +29,11 @@ class Image(models.Model):
 
 
 class FetchState(models.TextChoices):
-    WAITING = "waiting", "Being fetched"
-    VERIFIED = "verified", "Fetched; size and MD5 are as the cloud says"
-    UNVERIFIED = "unverified", "Fetched; its MD5 cannot be verified"
-    REFUSED = "refused", "Refused: not the file the cloud speaks of"
-    FAILED = "failed", "Could not be fetched"
+    WAITING = "waiting", gettext_lazy("Being fetched")
+    VERIFIED = "verified", gettext_lazy("Fetched; size and MD5 are as the cloud says")
+    UNVERIFIED = "unverified", gettext_lazy("Fetched; its MD5 cannot be verified")
+    REFUSED = "refused", gettext_lazy("Refused: not the file the cloud speaks of")
+    FAILED = "failed", gettext_lazy("Could not be fetched")
 
 
 class FetchQuerySet(models.QuerySet["ImageFetch"]):

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Count, F, Max, Prefetch, Q, Sum, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.account import AccountState, CloudAccount
 
@@ -17,9 +18,9 @@ CHECK_EVERY = timedelta(days=1)
 
 
 class Repellent(models.TextChoices):
-    UNKNOWN = "", "not known"
-    OFF = "off", "off"
-    WARMING = "warming", "warming up"
+    UNKNOWN = "", gettext_lazy("not known")
+    OFF = "off", gettext_lazy("off")
+    WARMING = "warming", gettext_lazy("warming up")
     PROTECTED = "protected", "protecting"
 
 
@@ -166,9 +167,9 @@ class Node(models.Model):
 
 
 class OfferEnd(models.TextChoices):
-    WITHDRAWN = "withdrawn", "The cloud no longer offers it"
-    SWAPPED = "swapped", "The cloud offers something else instead"
-    INSTALLED = "installed", "The hub runs it now"
+    WITHDRAWN = "withdrawn", gettext_lazy("The cloud no longer offers it")
+    SWAPPED = "swapped", gettext_lazy("The cloud offers something else instead")
+    INSTALLED = "installed", gettext_lazy("The hub runs it now")
 
 
 class Offer(models.Model):

@@ -9,19 +9,20 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.account import seal, unseal
-from devices.models.household import Household, User
+from devices.models.household import Household, User, language_of
 from devices.models.ota import OtaJob
 
 
 class Topic(models.TextChoices):
-    NEW_FIRMWARE = "new_firmware", "New firmware for a hub"
-    FINISHED = "finished", "An install is verified"
-    FAILED = "failed", "An install did not end well"
-    NEEDS_YOU = "needs_you", "Something waits for you"
-    SIGNED_OUT = "signed_out", "A cloud account was signed out"
-    TEST = "test", "A test message"
+    NEW_FIRMWARE = "new_firmware", gettext_lazy("New firmware for a hub")
+    FINISHED = "finished", gettext_lazy("An install is verified")
+    FAILED = "failed", gettext_lazy("An install did not end well")
+    NEEDS_YOU = "needs_you", gettext_lazy("Something waits for you")
+    SIGNED_OUT = "signed_out", gettext_lazy("A cloud account was signed out")
+    TEST = "test", gettext_lazy("A test message")
 
 
 # What can be chosen; a test is asked for.
@@ -29,8 +30,8 @@ TOPICS = [topic for topic in Topic if topic != Topic.TEST]
 
 
 class Pace(models.TextChoices):
-    AT_ONCE = "at_once", "At once"
-    DAILY = "daily", "Once a day, all together"
+    AT_ONCE = "at_once", gettext_lazy("At once")
+    DAILY = "daily", gettext_lazy("Once a day, all together")
 
 
 class Channel(models.Model):
@@ -74,6 +75,11 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name or "e-mail"
+
+    @property
+    def language(self) -> str:
+        """Return the language of what is sent here."""
+        return language_of(self.user, self.household)
 
     @property
     def is_mail(self) -> bool:

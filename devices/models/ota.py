@@ -12,6 +12,7 @@ from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models import audit
 from devices.models.audit import Actor
@@ -28,19 +29,19 @@ class StaleJob(Exception):
 
 
 class State(models.TextChoices):
-    REQUESTED = "requested", "Confirmed, not sent yet"
-    PUSHING = "pushing", "Being sent"
-    RUNNING = "running", "Installing"
-    RETRYING = "retrying", "Attempt failed, the hub may try again"
-    VERIFYING = "verifying", "Checking the new version"
-    VERIFIED = "verified", "Verified"
-    UNVERIFIED = "unverified", "Not proven"
-    REJECTED = "rejected", "Refused by the hub"
-    FAILED = "failed", "Failed"
-    LOST = "lost", "No word from the hub"
-    CANCELLED = "cancelled", "Cancelled"
-    EXPIRED = "expired", "Expired unsent"
-    REFUSED = "refused", "Not sent"
+    REQUESTED = "requested", gettext_lazy("Confirmed, not sent yet")
+    PUSHING = "pushing", gettext_lazy("Being sent")
+    RUNNING = "running", gettext_lazy("Installing")
+    RETRYING = "retrying", gettext_lazy("Attempt failed, the hub may try again")
+    VERIFYING = "verifying", gettext_lazy("Checking the new version")
+    VERIFIED = "verified", gettext_lazy("Verified")
+    UNVERIFIED = "unverified", gettext_lazy("Not proven")
+    REJECTED = "rejected", gettext_lazy("Refused by the hub")
+    FAILED = "failed", gettext_lazy("Failed")
+    LOST = "lost", gettext_lazy("No word from the hub")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
+    EXPIRED = "expired", gettext_lazy("Expired unsent")
+    REFUSED = "refused", gettext_lazy("Not sent")
 
 
 # LOST is a verdict that still listens: a late word may resolve it. PUSHING goes back to REQUESTED

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.household import Household, User
 from devices.models.node import Node
@@ -15,14 +16,14 @@ VALID_FOR = timedelta(days=3)
 
 
 class ProposalState(models.TextChoices):
-    OPEN = "open", "Waits for an answer"
-    TONIGHT = "tonight", "Tonight"
-    ACCEPTED = "accepted", "Accepted"
-    DECLINED = "declined", "Not this one"
-    WITHDRAWN = "withdrawn", "Withdrawn"
-    EXPIRED = "expired", "No answer in time"
-    MISSED = "missed", "Not possible that night"
-    RESTORED = "restored", "Ended by a restore"
+    OPEN = "open", gettext_lazy("Waits for an answer")
+    TONIGHT = "tonight", gettext_lazy("Tonight")
+    ACCEPTED = "accepted", gettext_lazy("Accepted")
+    DECLINED = "declined", gettext_lazy("Not this one")
+    WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
+    EXPIRED = "expired", gettext_lazy("No answer in time")
+    MISSED = "missed", gettext_lazy("Not possible that night")
+    RESTORED = "restored", gettext_lazy("Ended by a restore")
 
 
 UNDECIDED = sorted([ProposalState.OPEN.value, ProposalState.TONIGHT.value])

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models.household import Household, User
 
@@ -17,8 +18,8 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Scope(models.TextChoices):
-    READ = "read", "Read: hubs, offers and installs"
-    INSTALL = "install", "Read and install"
+    READ = "read", gettext_lazy("Read: hubs, offers and installs")
+    INSTALL = "install", gettext_lazy("Read and install")
 
 
 def digest_of(token: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db import models, transaction
 from django.db.models import F
+from django.utils.translation import gettext_lazy
 
 # A cloud that makes up a new text each time fills no disk: beyond this the rarest makes room.
 MOST_ROWS = 500
@@ -16,8 +17,8 @@ MOST_MODELS = 8
 
 
 class Source(models.TextChoices):
-    HUB = "hub", "A hub's report"
-    CLOUD = "cloud", "An error of the cloud"
+    HUB = "hub", gettext_lazy("A hub's report")
+    CLOUD = "cloud", gettext_lazy("An error of the cloud")
 
 
 class UnknownText(models.Model):

@@ -7,11 +7,20 @@ from typing import Any
 from django import template
 from django.template.loader import get_template
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import dateformat, timezone
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, pgettext
+
+from devices import stored
 
 register = template.Library()
 
+NEAR = {
+    0: gettext_lazy("today"),
+    1: gettext_lazy("yesterday"),
+    -1: gettext_lazy("tomorrow"),
+}
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six"]
 NUMBERS += ["seven", "eight", "nine", "ten", "eleven", "twelve"]
 
@@ -47,9 +56,11 @@ def span(value: timedelta | float | None) -> str:
         return f"{minutes} min"
     if hours < 24:
         return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
-    if days < 2:
-        return "1 day"
-    return f"{days} days"
+    return days_words(days)
+
+
+def days_words(days: int) -> str:
+    return ngettext("%(n)s day", "%(n)s days", days) % {"n": days}
 
 
 @register.filter
@@ -59,24 +70,29 @@ def roughly(value: timedelta | None) -> str:
         return ""
     seconds = value.total_seconds()
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        whole = max(1, round(seconds))
+        return ngettext("%(n)s second", "%(n)s seconds", whole) % {"n": whole}
     minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes < 120 else span(value)
+    if minutes >= 120:
+        return span(value)
+    return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": minutes}
 
 
 def ago_words(at: datetime, now: datetime) -> str:
     """Return how long ago; from two days on the date says more."""
     gone = now - at
     if gone < timedelta(seconds=2):
-        return "just now"
-    return f"{span(gone)} ago" if gone < timedelta(days=2) else day_words(at, now)
+        return gettext("just now")
+    if gone >= timedelta(days=2):
+        return day_words(at, now)
+    return gettext("%(span)s ago") % {"span": span(gone)}
 
 
 @register.simple_tag
 def ago(at: datetime | None) -> SafeString | str:
     """Return "12 s ago" as a time element that the page's script keeps right."""
     if at is None:
-        return "never"
+        return gettext("never")
     now = timezone.now()
     is_ticking = now - at < timedelta(days=2)
     return _time(at, ago_words(at, now), mark_safe(" data-ago") if is_ticking else "")
@@ -92,16 +108,18 @@ def elapsed(since: datetime | None) -> SafeString | str:
 
 def day_words(at: datetime, now: datetime) -> str:
     """Return the day as people say it: "today", "yesterday", "3 Oct", "3 Oct 2024"."""
-    local, today = timezone.localtime(at), timezone.localtime(now)
-    days = (today.date() - local.date()).days
-    if days == 0:
-        return "today"
-    if days == 1:
-        return "yesterday"
-    if days == -1:
-        return "tomorrow"
-    year = "" if local.year == today.year else f" {local.year}"
-    return f"{local.day} {local:%b}{year}"
+    days = days_from(at, now)
+    if days in NEAR:
+        return str(NEAR[days])
+    local = timezone.localtime(at)
+    if local.year == timezone.localtime(now).year:
+        return dateformat.format(local, pgettext("date", "j M"))
+    return dateformat.format(local, pgettext("date", "j M Y"))
+
+
+def days_from(at: datetime, now: datetime) -> int:
+    """Return on how many days before today's this was, by the calendar of the page."""
+    return (timezone.localtime(now).date() - timezone.localtime(at).date()).days
 
 
 @register.simple_tag
@@ -114,9 +132,7 @@ def when_words(at: datetime) -> str:
     """Return the day, with the hour while that still matters."""
     now = timezone.now()
     day = day_words(at, now)
-    if day in {"today", "yesterday", "tomorrow"}:
-        return f"{day} {timezone.localtime(at):%H:%M}"
-    return day
+    return f"{day} {timezone.localtime(at):%H:%M}" if days_from(at, now) in NEAR else day
 
 
 @register.simple_tag
@@ -125,7 +141,7 @@ def moment(at: datetime | None) -> SafeString | str:
     if at is None:
         return ""
     local = timezone.localtime(at)
-    return _time(at, f"{local.day} {local:%b %Y, %H:%M:%S}")
+    return _time(at, dateformat.format(local, pgettext("date", "j M Y, H:i:s")))
 
 
 @register.simple_tag
@@ -136,7 +152,7 @@ def clock(at: datetime | None) -> SafeString | str:
 
 def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
     local = timezone.localtime(at)
-    title = f"{local.day} {local:%B %Y, %H:%M:%S %Z}"
+    title = dateformat.format(local, pgettext("date", "j F Y, H:i:s T"))
     return mark_safe(  # noqa: S308 dates and words of ours; nobody typed them
         f'<time datetime="{at.isoformat(timespec="seconds")}" title="{title}"{mark}>{words}</time>'
     )
@@ -146,19 +162,29 @@ def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
 def size(value: int | None) -> str:
     """Return bytes as "240 KB" or "1.4 MB"; a KB is 1024 bytes, as the hubs' maker counts."""
     if value is None:
-        return "not given"
+        return gettext("not given")
     if value < 1024:
-        return f"{value} bytes"
+        return ngettext("%(n)s byte", "%(n)s bytes", value) % {"n": value}
     number, unit = value / 1024, "KB"
     if number >= 1024:
         number, unit = number / 1024, "MB"
-    return f"{number:.1f}".removesuffix(".0") + f" {unit}"
+    whole = round(number, 1)
+    return f"{number_format(whole, 0 if whole == int(whole) else 1)} {unit}"
 
 
 @register.filter
 def number(value: int) -> str:
-    """Return a small number as a word, a large one in digits."""
-    return NUMBERS[value] if 0 <= value < len(NUMBERS) else f"{value:,}"
+    """Return a small number as a word, a large one in digits; digits alone where words bend."""
+    is_english = (get_language() or "en").startswith("en")
+    if is_english and 0 <= value < len(NUMBERS):
+        return NUMBERS[value]
+    return number_format(value, force_grouping=True)
+
+
+@register.filter
+def told_again(text: str) -> str:
+    """Return a sentence that was stored, in the language of whoever reads it now."""
+    return stored.told_again(text)
 
 
 @register.filter

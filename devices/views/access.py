@@ -21,6 +21,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.shortcuts import resolve_url
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext, gettext_noop
 from django_htmx.http import HttpResponseClientRedirect
 
 from devices.context import chosen
@@ -194,17 +195,18 @@ def refuse(request: HttpRequest, right: Right, household: Household, node: Node 
         why="the role does not include this right",
         detail={"right": right.value, "method": request.method or "", "path": request.path},
     )
-    raise PermissionDenied(f"Your role in {household} does not let you {SENTENCES[right]}.")
+    words = gettext("Your role in %(household)s does not let you %(deed)s.")
+    raise PermissionDenied(words % {"household": household, "deed": gettext(SENTENCES[right])})
 
 
 SENTENCES = {
-    Right.LOOK: "look at hubs",
-    Right.REVIEW: "read the audit trail",
-    Right.CHECK: "ask for a check",
-    Right.PROPOSE: "propose an install",
-    Right.INSTALL: "install firmware",
-    Right.MANAGE: "manage cloud accounts",
-    Right.PEOPLE: "change its people and settings",
+    Right.LOOK: gettext_noop("look at hubs"),
+    Right.REVIEW: gettext_noop("read the audit trail"),
+    Right.CHECK: gettext_noop("ask for a check"),
+    Right.PROPOSE: gettext_noop("propose an install"),
+    Right.INSTALL: gettext_noop("install firmware"),
+    Right.MANAGE: gettext_noop("manage cloud accounts"),
+    Right.PEOPLE: gettext_noop("change its people and settings"),
 }
 
 
@@ -223,7 +225,9 @@ def administrator(view: View) -> View:
                 why="not an administrator",
                 detail={"method": request.method or "", "path": request.path},
             )
-            raise PermissionDenied("Only an administrator manages the people of this server.")
+            raise PermissionDenied(
+                gettext("Only an administrator manages the people of this server.")
+            )
         return view(request, *args, **values)
 
     return signed_in(guarded)
@@ -298,7 +302,9 @@ def _missing_factor(request: HttpRequest) -> HttpResponse | None:
     wanted = page_of(request) if request.method == "POST" else request.get_full_path()
     if is_mfa_enabled(user, [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]):
         return _elsewhere(request, "mfa_reauthenticate", wanted)
-    messages.warning(request, "Staff sign in with a second factor too. Set one up to go on.")
+    messages.warning(
+        request, gettext("Staff sign in with a second factor too. Set one up to go on.")
+    )
     return _elsewhere(request, "mfa_index", "")
 
 

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -59,7 +60,9 @@ def account_link(request: HttpRequest) -> HttpResponse:
         except CloudError as problem:
             form.add_error(None, _sentence(problem))
         else:
-            messages.success(request, "Linked. The hubs appear as soon as the cloud lists them.")
+            messages.success(
+                request, gettext("Linked. The hubs appear as soon as the cloud lists them.")
+            )
             return redirect("hubs")
     values = {
         "form": form,
@@ -91,7 +94,7 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
         except CloudError as problem:
             form.add_error(None, _sentence(problem))
         else:
-            messages.success(request, "Signed in again. Everything that waited goes on.")
+            messages.success(request, gettext("Signed in again. Everything that waited goes on."))
             return redirect("accounts")
     values = {"form": form, "account": account}
     return render(request, "devices/account_reconnect.html", values)
@@ -103,7 +106,9 @@ def account_forget(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete the password that was kept to sign in without a person."""
     account = account_for(request, pk)
     forget_password(account, actor=actor_in(request, account.household))
-    messages.success(request, "The password is deleted. The session with the cloud goes on.")
+    messages.success(
+        request, gettext("The password is deleted. The session with the cloud goes on.")
+    )
     return redirect("accounts")
 
 
@@ -114,13 +119,13 @@ def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
     account = account_for(request, pk)
     if request.method == "POST":
         unlink_account(account, actor=actor_in(request, account.household))
-        messages.success(request, "Unlinked. Its secrets are wiped; the history stays.")
+        messages.success(request, gettext("Unlinked. Its secrets are wiped; the history stays."))
         return redirect("accounts")
     values = {"account": account, "running": _running(account)}
     return render(request, "devices/account_unlink.html", values)
 
 
-NO_RIGHT = "Only an owner of a household links cloud accounts."
+NO_RIGHT = gettext_lazy("Only an owner of a household links cloud accounts.")
 
 
 def _running(account: CloudAccount) -> int:

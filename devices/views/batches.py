@@ -9,6 +9,7 @@ from django.db.models import Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import batches
@@ -128,16 +129,23 @@ def _confirm(request: HttpRequest) -> HttpResponse:
     nodes = _fetch(request, list(bindings))
     households = {node.account.household for node in nodes}
     if not nodes:
-        return _form(request, [], problem="Nothing was sent: no hub was chosen.")
+        return _form(request, [], problem=gettext("Nothing was sent: no hub was chosen."))
     if len(households) > 1 or len(nodes) > batches.MOST_HUBS:
-        return _form(request, nodes, problem="Nothing was sent: confirm one household at a time.")
+        return _form(
+            request, nodes, problem=gettext("Nothing was sent: confirm one household at a time.")
+        )
     if swapped := [node for node in nodes if not _is_still_offered(node, bindings[node.pk])]:
         names = ", ".join(str(node) for node in swapped)
         return _form(
             request,
             nodes,
-            problem=f"Nothing was sent: what the cloud offers for {names} changed. "
-            "Please read the list again.",
+            problem=(
+                gettext(
+                    "Nothing was sent: what the cloud offers for %(names)s changed. Please "
+                    "read the list again."
+                )
+                % {"names": names}
+            ),
         )
     [household] = households
     batch = batches.request(
@@ -190,7 +198,9 @@ def batch_stop(request: HttpRequest, pk: int) -> HttpResponse:
     mine = batch_for(request, pk, Right.INSTALL)
     try:
         batches.stop(mine, actor=actor_in(request, mine.household))
-        messages.success(request, "Stopped. What is being installed goes on; nothing more starts.")
+        messages.success(
+            request, gettext("Stopped. What is being installed goes on; nothing more starts.")
+        )
     except batches.NotNow as problem:
         messages.warning(request, str(problem))
     return redirect("batch", pk)
@@ -248,10 +258,10 @@ def _standing(item: BatchItem, mine: Batch) -> Standing:
     if item.job is not None:
         return of_job(item.job)
     if item.state == ItemState.SKIPPED:
-        return Standing("Skipped", "quiet", "dash")
+        return Standing(gettext("Skipped"), "quiet", "dash")
     if item.state == ItemState.DROPPED or mine.state != BatchState.RUNNING:
-        return Standing("Not started", "quiet", "dash")
-    return Standing("Waits its turn", "quiet", "clock")
+        return Standing(gettext("Not started"), "quiet", "dash")
+    return Standing(gettext("Waits its turn"), "quiet", "clock")
 
 
 def headline(mine: Batch, items: list[BatchItem]) -> str:
@@ -261,20 +271,27 @@ def headline(mine: Batch, items: list[BatchItem]) -> str:
     running = sum(job.is_live for job in jobs)
     bad = sum(job.needs_person for job in jobs)
     waiting = sum(item.state == ItemState.WAITING for item in items)
-    if verified == len(items):
-        subject = {1: "The hub is", 2: "Both hubs are"}.get(len(items))
-        return f"{subject or f'All {number(len(items))} hubs are'} verified."
-    parts = [f"{number(verified) if verified else 'none'} of {number(len(items))} verified"]
+    total = len(items)
+    if verified == total:
+        if total == 1:
+            return gettext("The hub is verified.")
+        if total == 2:
+            return gettext("Both hubs are verified.")
+        return gettext("All %(n)s hubs are verified.") % {"n": number(total)}
+    some = number(verified) if verified else gettext("none")
+    parts = [gettext("%(some)s of %(all)s verified") % {"some": some, "all": number(total)}]
     if running:
-        parts.append(f"{number(running)} {'is' if running == 1 else 'are'} installing")
+        words = ngettext("%(some)s is installing", "%(some)s are installing", running)
+        parts.append(words % {"some": number(running)})
     if bad:
-        parts.append(f"{number(bad)} {'needs' if bad == 1 else 'need'} you")
-    if waiting:
-        stopped = mine.state != BatchState.RUNNING
-        verb = ("was" if waiting == 1 else "were") + " not started"
-        parts.append(
-            f"{number(waiting)} {verb if stopped else 'waits' if waiting == 1 else 'wait'}"
-        )
+        words = ngettext("%(some)s needs you", "%(some)s need you", bad)
+        parts.append(words % {"some": number(bad)})
+    if waiting and mine.state != BatchState.RUNNING:
+        words = ngettext("%(some)s was not started", "%(some)s were not started", waiting)
+        parts.append(words % {"some": number(waiting)})
+    elif waiting:
+        words = ngettext("%(some)s waits", "%(some)s wait", waiting)
+        parts.append(words % {"some": number(waiting)})
     sentence = ", ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."
 

@@ -3,6 +3,7 @@
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from devices.explain import Entry, every_entry, read_code
@@ -39,5 +40,5 @@ def _matching(entries: list[Entry], search: str) -> list[Entry]:
 def unknown_texts(request: HttpRequest) -> HttpResponse:
     """What hubs and clouds said that the catalogue does not know, the newest first."""
     if not may_see_unknown(person(request)):
-        raise PermissionDenied("This page is for those who keep this server.")
+        raise PermissionDenied(gettext("This page is for those who keep this server."))
     return render(request, "devices/unknown_texts.html", {"texts": UnknownText.objects.all()})

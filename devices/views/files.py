@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from devices import images
@@ -21,7 +22,7 @@ def file_ask(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask for the file of what the hub is offered; the worker fetches it."""
     node = hub_for(request, pk, Right.CHECK)
     if node.offer is None or not node.offer.has_link:
-        messages.error(request, "The cloud gives no link to a file of this offer.")
+        messages.error(request, gettext("The cloud gives no link to a file of this offer."))
     else:
         actor = actor_in(request, node.account.household)
         images.ask(node, node.offer, actor=actor, now=timezone.now())

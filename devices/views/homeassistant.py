@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -35,15 +36,25 @@ class LineNow:
 
 
 TROUBLES = {
-    "unreachable": "The broker does not answer. Is it running, and are address and port right?",
-    "refused": "The broker answers and does not let us in: user name or password is wrong.",
-    "not_trusted": "The broker's certificate is not trusted, or it does not trust ours.",
-    "lost": "The connection to the broker ended.",
-    "unusable": "The broker's address or a certificate cannot be used: enter it again.",
-    "unsealable": "The stored address cannot be opened with this server's keys: enter it again.",
-    "no_broker": "This server has no broker: name one of your own below.",
+    "unreachable": gettext_lazy(
+        "The broker does not answer. Is it running, and are address and port right?"
+    ),
+    "refused": gettext_lazy(
+        "The broker answers and does not let us in: user name or password is wrong."
+    ),
+    "not_trusted": gettext_lazy(
+        "The broker's certificate is not trusted, or it does not trust ours."
+    ),
+    "lost": gettext_lazy("The connection to the broker ended."),
+    "unusable": gettext_lazy(
+        "The broker's address or a certificate cannot be used: enter it again."
+    ),
+    "unsealable": gettext_lazy(
+        "The stored address cannot be opened with this server's keys: enter it again."
+    ),
+    "no_broker": gettext_lazy("This server has no broker: name one of your own below."),
 }
-GOES_ON = (
+GOES_ON = gettext_lazy(
     "It is tried again by itself, at least once a minute. Installs and pages do not wait for it."
 )
 
@@ -69,7 +80,7 @@ def home_assistant(request: HttpRequest, pk: int) -> HttpResponse:
         except homelink.NotPossible as problem:
             form.add_error(problem.field, str(problem))
         else:
-            messages.success(request, "Saved. Home Assistant follows within seconds.")
+            messages.success(request, gettext("Saved. Home Assistant follows within seconds."))
             return redirect("home_assistant", household.pk)
     values = _line(link) | {
         "form": form,
@@ -99,7 +110,7 @@ def home_assistant_test(request: HttpRequest, pk: int) -> HttpResponse:
     if link.pk and link.is_on:
         homelink.ask_test(link)
     else:
-        messages.warning(request, "There is nothing to test: the hubs are not shown.")
+        messages.warning(request, gettext("There is nothing to test: the hubs are not shown."))
     return redirect("home_assistant", household.pk)
 
 
@@ -121,21 +132,32 @@ def _line(link: HomeAssistantLink) -> dict[str, object]:
 
 def _stands(link: HomeAssistantLink, is_alive: bool) -> LineNow:
     if not link.is_on:
-        return LineNow("Off", "quiet", "dash", "Home Assistant sees none of these hubs.")
+        return LineNow(
+            gettext("Off"), "quiet", "dash", gettext("Home Assistant sees none of these hubs.")
+        )
     if not is_alive:
         return LineNow(
-            "The bridge is not running",
+            gettext("The bridge is not running"),
             "attention",
             "alert",
-            "It starts by itself, seconds after a broker was named. If it does not, ask whoever "
-            "runs this server to restart it.",
+            gettext(
+                "It starts by itself, seconds after a broker was named. If it does not, ask "
+                "whoever runs this server to restart it."
+            ),
         )
     if link.state == LineState.CONNECTED:
-        return LineNow("Connected", "good", "check", "Home Assistant is told of every change.")
+        return LineNow(
+            gettext("Connected"),
+            "good",
+            "check",
+            gettext("Home Assistant is told of every change."),
+        )
     if link.state == LineState.LOST:
         told = TROUBLES.get(link.trouble, TROUBLES["lost"])
-        return LineNow("No connection", "attention", "alert", f"{told} {GOES_ON}")
-    return LineNow("Being connected", "running", "clock", "This takes a few seconds.")
+        return LineNow(gettext("No connection"), "attention", "alert", f"{told} {GOES_ON}")
+    return LineNow(
+        gettext("Being connected"), "running", "clock", gettext("This takes a few seconds.")
+    )
 
 
 def _broker_name(link: HomeAssistantLink) -> str:

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import people
@@ -68,12 +69,18 @@ def new(request: HttpRequest) -> HttpResponse:
             actor=replace(actor_in(request), role=Role.OWNER),
             why="an owner makes another household",
         )
-        messages.success(request, f"{household} is ready. Next, link the account of its hubs.")
+        messages.success(
+            request,
+            (
+                gettext("%(household)s is ready. Next, link the account of its hubs.")
+                % {"household": household}
+            ),
+        )
         return redirect("people", household.pk)
     return render(request, "devices/household_new.html", {"form": form})
 
 
-NO_RIGHT = "Households are made by owners of one, and by whoever runs this server."
+NO_RIGHT = gettext_lazy("Households are made by owners of one, and by whoever runs this server.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,7 +92,7 @@ def settings(request: HttpRequest, pk: int) -> HttpResponse:
     form = HouseholdForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_valid():
         people.change_settings(household, actor=actor_in(request, household), **form.cleaned_data)
-        messages.success(request, "Saved.")
+        messages.success(request, gettext("Saved."))
         return redirect("household_settings", household.pk)
     values = {
         "form": form,
@@ -107,7 +114,7 @@ def support(request: HttpRequest, pk: int) -> HttpResponse:
     household = household_for(request, pk, Right.PEOPLE)
     form = SupportForm(request.POST)
     if not form.is_valid():
-        messages.warning(request, "That could not be read. Nothing was changed.")
+        messages.warning(request, gettext("That could not be read. Nothing was changed."))
         return redirect("household_settings", household.pk)
     days = int(form.cleaned_data["days"])
     people.let_support_in(
@@ -116,7 +123,9 @@ def support(request: HttpRequest, pk: int) -> HttpResponse:
         may_install=bool(days) and form.cleaned_data["may_install"],
         actor=actor_in(request, household),
     )
-    messages.success(request, "Support may look for now." if days else "Support stays out.")
+    messages.success(
+        request, gettext("Support may look for now.") if days else gettext("Support stays out.")
+    )
     return redirect("household_settings", household.pk)
 
 
@@ -132,7 +141,9 @@ def leave(request: HttpRequest, pk: int) -> HttpResponse:
         except people.NotPossible as why:
             problem = str(why)
         else:
-            messages.success(request, f"You left {household}.")
+            messages.success(
+                request, (gettext("You left %(household)s.") % {"household": household})
+            )
             return redirect("households")
     values = {"household": household, "problem": problem}
     return render(request, "devices/household_leave.html", values, status=409 if problem else 200)
@@ -164,7 +175,9 @@ def hand_over(request: HttpRequest, pk: int) -> HttpResponse:
         except people.NotPossible as why:
             form.add_error(None, str(why))
         else:
-            messages.success(request, f"{household} is handed over.")
+            messages.success(
+                request, (gettext("%(household)s is handed over.") % {"household": household})
+            )
             return redirect("people", household.pk) if told["becomes"] else redirect("households")
     values = {"form": form, "household": household, "others": others}
     return render(request, "devices/household_hand_over.html", values)

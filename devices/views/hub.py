@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from devices.installs import typical
@@ -87,26 +88,38 @@ def _happenings(node: Node) -> list[Happening]:
                 standing.tone,
                 standing.icon,
                 reverse("install", args=[job.pk]),
-                f"confirmed by {job.requested_by_name}",
+                (
+                    gettext("confirmed by %(requested_by_name)s")
+                    % {"requested_by_name": job.requested_by_name}
+                ),
             )
         )
     for change in node.version_changes.order_by("-at")[:HAPPENINGS]:
         is_first = change.cause == VersionCause.FIRST
         words = (
-            f"First seen with {change.to_version}"
+            (gettext("First seen with %(to_version)s") % {"to_version": change.to_version})
             if is_first
-            else f"Reports {change.to_version} instead of {change.from_version}"
+            else (
+                gettext("Reports %(to_version)s instead of %(from_version)s")
+                % {"to_version": change.to_version, "from_version": change.from_version}
+            )
         )
         tone = "attention" if change.cause == VersionCause.OUTSIDE else "quiet"
         sub = "" if is_first else change.get_cause_display()
         lines.append(Happening(change.at, words, tone, "info", sub=sub))
     for offer in node.offers.order_by("-first_seen_at")[:HAPPENINGS]:
-        words = f"Offered {offer.fw_version}"
+        words = gettext("Offered %(fw_version)s") % {"fw_version": offer.fw_version}
         lines.append(
-            Happening(offer.first_seen_at, words, "new", "up", sub=f"job {offer.ota_job_id}")
+            Happening(
+                offer.first_seen_at,
+                words,
+                "new",
+                "up",
+                sub=(gettext("job %(ota_job_id)s") % {"ota_job_id": offer.ota_job_id}),
+            )
         )
         if offer.ended_at is not None:
-            words = f"Offer of {offer.fw_version} ended"
+            words = gettext("Offer of %(fw_version)s ended") % {"fw_version": offer.fw_version}
             sub = offer.get_end_reason_display()
             lines.append(Happening(offer.ended_at, words, "quiet", "dash", sub=sub))
     return sorted(lines, key=lambda line: line.at, reverse=True)[:HAPPENINGS]

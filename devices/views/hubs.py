@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
@@ -124,10 +125,14 @@ def hubs_check(request: HttpRequest) -> HttpResponse:
     for household, mine in groupby(ordered, key=lambda node: node.account.household):
         asked += ask_check(list(mine), actor=actor_in(request, household))
     if asked:
-        words = "one hub" if asked == 1 else f"{number(asked)} hubs"
-        messages.success(request, f"Asked the cloud about {words}. Answers appear by themselves.")
+        said = ngettext(
+            "Asked the cloud about %(n)s hub. Answers appear by themselves.",
+            "Asked the cloud about %(n)s hubs. Answers appear by themselves.",
+            asked,
+        )
+        messages.success(request, said % {"n": number(asked)})
     else:
-        messages.warning(request, "There is no hub here that you may have checked.")
+        messages.warning(request, gettext("There is no hub here that you may have checked."))
     return redirect(way_back(request, "hubs"))
 
 
@@ -137,9 +142,18 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the cloud about one hub."""
     node = hub_for(request, pk, Right.CHECK)
     if ask_check([node], actor=actor_in(request, node.account.household)):
-        messages.success(request, f"Asked the cloud about {node}. The answer appears by itself.")
+        messages.success(
+            request,
+            (
+                gettext("Asked the cloud about %(node)s. The answer appears by itself.")
+                % {"node": node}
+            ),
+        )
     else:
-        messages.warning(request, f"{node} cannot be checked: its account is not signed in.")
+        messages.warning(
+            request,
+            (gettext("%(node)s cannot be checked: its account is not signed in.") % {"node": node}),
+        )
     return redirect(way_back(request, reverse("hub", args=[node.pk])))
 
 
@@ -181,7 +195,9 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
 def _sorts(request: HttpRequest, user: User) -> list[tuple[str, str]]:
     """Return the orders to choose from; by household only where there are several."""
     is_alone = chosen(request) is not None or len(households_for(user) or "ab") < 2
-    return [(key, words) for key, (words, _) in SORTS.items() if key != HOUSEHOLD or not is_alone]
+    return [
+        (key, str(words)) for key, (words, _) in SORTS.items() if key != HOUSEHOLD or not is_alone
+    ]
 
 
 def _usual_sort(request: HttpRequest, user: User) -> str:
@@ -224,31 +240,79 @@ def _seen_at(request: HttpRequest) -> datetime:
 def headline(counts: Counts, clouds: Clouds) -> str:
     """Return the sentence that answers what people came to ask."""
     if not counts.total:
-        return "No hubs here yet."
+        return gettext("No hubs here yet.")
+    total = counts.total
     parts = []
     if counts.new:
-        parts.append(_of(counts.new, counts.total, "has", "have") + " new firmware")
+        parts.append(_have_new(counts.new, total))
     if counts.running:
-        is_are = "is" if counts.running == 1 else "are"
-        subject = number(counts.running) if parts else _of(counts.running, counts.total, "", "")
-        parts.append(f"{subject.strip()} {is_are} installing")
+        parts.append(_are_installing(counts.running, 0 if parts else total))
     if counts.attention:
-        verb = "needs" if counts.attention == 1 else "need"
-        subject = number(counts.attention) if parts else _of(counts.attention, counts.total, "", "")
-        parts.append(f"{subject.strip()} {verb} you")
+        parts.append(_need_you(counts.attention, 0 if parts else total))
     if not parts:
-        if counts.unchecked == counts.total:
-            return f"{_of(counts.total, counts.total, 'is', 'are').capitalize()} not checked yet."
-        if counts.total == 1:
-            return "Your hub is up to date."
-        return f"All {number(counts.total)} hubs are up to date."
-    sentence = ", ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
+        if counts.unchecked == total:
+            return _not_checked(total)
+        if total == 1:
+            return gettext("Your hub is up to date.")
+        return gettext("All %(n)s hubs are up to date.") % {"n": number(total)}
+    sentence = ", ".join(parts)
+    if len(parts) == 3:
+        names = dict(zip(("first", "second", "third"), parts, strict=True))
+        sentence = gettext("%(first)s, %(second)s, and %(third)s") % names
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def _of(some: int, all_: int, one: str, many: str) -> str:
-    if all_ == 1:
-        return f"your hub {one}".strip()
-    if some == all_:
-        return f"all {number(all_)} hubs {many}".strip()
-    return f"{number(some)} of {number(all_)} hubs {one if some == 1 else many}".strip()
+def _have_new(some: int, total: int) -> str:
+    said = {"some": number(some), "all": number(total)}
+    if total == 1:
+        return gettext("your hub has new firmware")
+    if some == total:
+        return gettext("all %(all)s hubs have new firmware") % said
+    return (
+        ngettext(
+            "%(some)s of %(all)s hubs has new firmware",
+            "%(some)s of %(all)s hubs have new firmware",
+            some,
+        )
+        % said
+    )
+
+
+def _are_installing(some: int, total: int) -> str:
+    """Return how many are; total 0 when the sentence has said of how many already."""
+    said = {"some": number(some), "all": number(total)}
+    if not total:
+        return ngettext("%(some)s is installing", "%(some)s are installing", some) % said
+    if total == 1:
+        return gettext("your hub is installing")
+    if some == total:
+        return gettext("all %(all)s hubs are installing") % said
+    return (
+        ngettext(
+            "%(some)s of %(all)s hubs is installing",
+            "%(some)s of %(all)s hubs are installing",
+            some,
+        )
+        % said
+    )
+
+
+def _need_you(some: int, total: int) -> str:
+    """Return how many do; total 0 when the sentence has said of how many already."""
+    said = {"some": number(some), "all": number(total)}
+    if not total:
+        return ngettext("%(some)s needs you", "%(some)s need you", some) % said
+    if total == 1:
+        return gettext("your hub needs you")
+    if some == total:
+        return gettext("all %(all)s hubs need you") % said
+    return (
+        ngettext("%(some)s of %(all)s hubs needs you", "%(some)s of %(all)s hubs need you", some)
+        % said
+    )
+
+
+def _not_checked(total: int) -> str:
+    if total == 1:
+        return gettext("Your hub is not checked yet.")
+    return gettext("All %(n)s hubs are not checked yet.") % {"n": number(total)}

@@ -9,6 +9,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from devices import installs
@@ -24,12 +26,12 @@ from devices.views.standing import of_job
 
 PER_PAGE = 50
 WEEK = timedelta(days=7)
-VERDICT_SHOWS: dict[str, tuple[str, list[str]]] = {
-    "": ("All", []),
-    "running": ("Running", sorted(LIVE)),
-    "verified": ("Verified", [State.VERIFIED]),
-    "attention": ("Needs you", [str(state) for state in TROUBLED]),
-    "unsent": ("Not sent", sorted(UNSENT)),
+VERDICT_SHOWS: dict[str, tuple[str | Promise, list[str]]] = {
+    "": (gettext_lazy("All"), []),
+    "running": (gettext_lazy("Running"), sorted(LIVE)),
+    "verified": (gettext_lazy("Verified"), [State.VERIFIED]),
+    "attention": (gettext_lazy("Needs you"), [str(state) for state in TROUBLED]),
+    "unsent": (gettext_lazy("Not sent"), sorted(UNSENT)),
 }
 
 
@@ -138,7 +140,10 @@ def install_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_for(request, pk, Right.INSTALL)
     try:
         installs.cancel(job, user=person(request), actor=actor_in(request, job.household))
-        messages.success(request, f"Cancelled. Nothing was sent to {job.hub_name}.")
+        messages.success(
+            request,
+            (gettext("Cancelled. Nothing was sent to %(hub_name)s.") % {"hub_name": job.hub_name}),
+        )
     except installs.Refused as refused:
         messages.warning(request, str(refused))
     return redirect("install", job.pk)
@@ -150,7 +155,9 @@ def install_ask_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Take up an install that was set aside."""
     job = job_for(request, pk, Right.INSTALL)
     installs.ask_again(job, actor=actor_in(request, job.household))
-    messages.success(request, "Taken up again. The cloud is asked as soon as the worker can.")
+    messages.success(
+        request, gettext("Taken up again. The cloud is asked as soon as the worker can.")
+    )
     return redirect("install", job.pk)
 
 
@@ -189,21 +196,34 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
 
 def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
     """Return what happened so far, then what is still ahead."""
-    steps = [Step("Confirmed", "done", job.requested_at, f"by {job.requested_by_name}")]
+    steps = [
+        Step(
+            gettext("Confirmed"),
+            "done",
+            job.requested_at,
+            (gettext("by %(requested_by_name)s") % {"requested_by_name": job.requested_by_name}),
+        )
+    ]
     if job.state in UNSENT:
         return [*steps, Step(of_job(job).words, "bad", job.ended_at, job.push_answer)]
     if job.pushed_at is not None:
         said = f"“{job.push_answer}”" if job.push_answer else ""
-        title = "Sent to the cloud, accepted" if said or not job.restored_at else "Sent earlier"
+        title = (
+            gettext("Sent to the cloud, accepted")
+            if said or not job.restored_at
+            else gettext("Sent earlier")
+        )
         steps.append(Step(title, "done", job.pushed_at, said))
     elif job.claimed_at is not None and job.restored_at is not None:
-        words = "Whether it was sent since the backup was made is being found out."
-        steps.append(Step("Restored from a backup", "now", job.restored_at, words))
+        words = gettext("Whether it was sent since the backup was made is being found out.")
+        steps.append(Step(gettext("Restored from a backup"), "now", job.restored_at, words))
     elif job.claimed_at is not None:
-        words = "Whether it arrived is being found out." if job.push_unknown else ""
-        steps.append(Step("Being sent to the cloud", "now", job.claimed_at, words))
+        words = gettext("Whether it arrived is being found out.") if job.push_unknown else ""
+        steps.append(Step(gettext("Being sent to the cloud"), "now", job.claimed_at, words))
     else:
-        steps.append(Step("Waiting to be sent to the cloud", "now", None, job.trouble_text))
+        steps.append(
+            Step(gettext("Waiting to be sent to the cloud"), "now", None, job.trouble_text)
+        )
     reached = Stage.SENT if job.pushed_at is not None else Stage.CONFIRMED
     for report in _by_stage(reports):
         heard = explain_report(report.word, report.info)
@@ -220,7 +240,13 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
         )
     if job.version_agreed_at is not None and job.is_online and reached < Stage.BACK_ONLINE:
         reached = Stage.BACK_ONLINE
-        steps.append(Step(f"Back online with {job.to_version}", "done", job.version_agreed_at))
+        steps.append(
+            Step(
+                (gettext("Back online with %(to_version)s") % {"to_version": job.to_version}),
+                "done",
+                job.version_agreed_at,
+            )
+        )
     if not job.is_live:
         tone = "done" if job.state == State.VERIFIED else "bad"
         return [*steps, Step(of_job(job).words, tone, job.ended_at)]
@@ -228,11 +254,13 @@ def _steps(job: OtaJob, reports: list[Report]) -> list[Step]:
         last = steps[-1]
         steps[-1] = Step(last.title, "now", last.at, last.words)
     ahead = {
-        Stage.STARTED: "The hub starts",
-        Stage.DOWNLOADING: "Downloading",
-        Stage.RESTARTING: "Restarting into the new firmware",
-        Stage.BACK_ONLINE: f"Back online with {job.to_version}",
-        Stage.VERIFIED: "Verified",
+        Stage.STARTED: gettext("The hub starts"),
+        Stage.DOWNLOADING: gettext("Downloading"),
+        Stage.RESTARTING: gettext("Restarting into the new firmware"),
+        Stage.BACK_ONLINE: (
+            gettext("Back online with %(to_version)s") % {"to_version": job.to_version}
+        ),
+        Stage.VERIFIED: gettext("Verified"),
     }
     return steps + [Step(words, "ahead") for stage, words in ahead.items() if stage > reached]
 
@@ -255,57 +283,84 @@ def witnesses_of(job: OtaJob) -> list[Witness]:
 
 
 def _cloud_witness(job: OtaJob) -> Witness:
-    title = "The cloud says"
+    title = gettext("The cloud says")
     if not job.cloud_word:
-        words = "Nothing about this attempt yet." if job.is_live else "It never spoke of it."
+        words = (
+            gettext("Nothing about this attempt yet.")
+            if job.is_live
+            else gettext("It never spoke of it.")
+        )
         return Witness("cloud", title, words, "")
     words = f"“{job.cloud_word}”"
     if job.cloud_meaning == "success":
         return Witness(
-            "cloud", title, f"{words}: it counts the install as done.", "agrees", job.cloud_said_at
+            "cloud",
+            title,
+            (gettext("%(words)s: it counts the install as done.") % {"words": words}),
+            "agrees",
+            job.cloud_said_at,
         )
     if job.cloud_meaning in {"failed", "rejected"}:
         return Witness("cloud", title, f"{words}. {job.cloud_info}", "disagrees", job.cloud_said_at)
-    return Witness("cloud", title, f"{words}. Not a verdict yet.", "speaking", job.cloud_said_at)
+    return Witness(
+        "cloud",
+        title,
+        (gettext("%(words)s. Not a verdict yet.") % {"words": words}),
+        "speaking",
+        job.cloud_said_at,
+    )
 
 
 def _version_witness(job: OtaJob) -> Witness:
-    title = "The hub reports"
+    title = gettext("The hub reports")
     if not job.version_seen:
-        return Witness("hub", title, "Its version was not read yet.", "")
+        return Witness("hub", title, gettext("Its version was not read yet."), "")
     if job.version_agreed_at is not None:
-        words = f"version {job.version_seen}, the new one."
+        words = gettext("version %(version_seen)s, the new one.") % {
+            "version_seen": job.version_seen
+        }
         return Witness("hub", title, words, "agrees", job.version_agreed_at)
     if job.version_seen == job.from_version:
-        words = f"version {job.version_seen}, as before."
+        words = gettext("version %(version_seen)s, as before.") % {"version_seen": job.version_seen}
         if job.is_live:
-            words += f" Waiting for {job.to_version}."
+            words += gettext(" Waiting for %(to_version)s.") % {"to_version": job.to_version}
         tone = "disagrees" if job.success_at is not None else ""
         return Witness("hub", title, words, tone, job.version_seen_at)
-    words = f"version {job.version_seen}, not {job.to_version}."
+    words = gettext("version %(version_seen)s, not %(to_version)s.") % {
+        "version_seen": job.version_seen,
+        "to_version": job.to_version,
+    }
     return Witness("hub", title, words, "disagrees", job.version_seen_at)
 
 
 def _online_witness(job: OtaJob) -> Witness:
-    title = "Back online"
+    title = gettext("Back online")
     if job.is_online is False:
-        words = "Offline right now." if job.is_live else "Offline when last asked."
+        words = (
+            gettext("Offline right now.") if job.is_live else gettext("Offline when last asked.")
+        )
         if job.restarting_at is not None and job.is_live:
-            words = "Offline: it said that it restarts."
+            words = gettext("Offline: it said that it restarts.")
             return Witness("wifi", title, words, "speaking", job.restarting_at)
         return Witness(
             "wifi", title, words, "speaking" if job.is_live else "disagrees", job.online_seen_at
         )
     if job.back_online_at is not None or (job.is_online and job.version_agreed_at is not None):
-        words = "It restarted and is connected again." if job.back_online_at else "Connected."
+        words = (
+            gettext("It restarted and is connected again.")
+            if job.back_online_at
+            else gettext("Connected.")
+        )
         agrees = "agrees" if job.version_agreed_at is not None else "speaking"
         return Witness("wifi", title, words, agrees, job.back_online_at or job.online_seen_at)
     if job.is_online and job.restarting_at is not None:
-        words = "Online; it said that it restarts, and has not been seen offline."
+        words = gettext("Online; it said that it restarts, and has not been seen offline.")
         return Witness("wifi", title, words, "", job.restarting_at)
     if job.is_online:
-        return Witness("wifi", title, "Online; it has not restarted yet.", "", job.online_seen_at)
-    return Witness("wifi", title, "Its connection is not known.", "")
+        return Witness(
+            "wifi", title, gettext("Online; it has not restarted yet."), "", job.online_seen_at
+        )
+    return Witness("wifi", title, gettext("Its connection is not known."), "")
 
 
 @require_safe

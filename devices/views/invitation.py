@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -40,10 +41,12 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         except people.NotPossible as why:
             problem = str(why)
         else:
-            messages.success(request, f"Welcome to {found.household}.")
+            messages.success(
+                request, (gettext("Welcome to %(household)s.") % {"household": found.household})
+            )
             return redirect("hubs")
     elif request.method == "POST":
-        problem = f"This invitation is for {found.email}."
+        problem = gettext("This invitation is for %(email)s.") % {"email": found.email}
     values |= {"form": form, "problem": problem}
     return render(request, "devices/invitation.html", values, status=409 if problem else 200)
 

@@ -25,6 +25,8 @@ from django.db.models import (
 from django.db.models.functions import Lower
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from devices.models import LIVE, AccountState, CloudAccount, Node, State, User
 from devices.models.node import NodeQuerySet
@@ -51,27 +53,30 @@ ATTENTION_OF = {
     "running": [Attention.RUNNING],
 }
 SHOWS = {
-    "": ("All", Q()),
-    "attention": ("Needs you", Q(attention__in=ATTENTION_OF["attention"])),
-    "new": ("New firmware", Q(attention__in=ATTENTION_OF["new"])),
-    "running": ("Running", Q(attention__in=ATTENTION_OF["running"])),
-    "offline": ("Offline", Q(is_online=False)),
+    "": (gettext_lazy("All"), Q()),
+    "attention": (gettext_lazy("Needs you"), Q(attention__in=ATTENTION_OF["attention"])),
+    "new": (gettext_lazy("New firmware"), Q(attention__in=ATTENTION_OF["new"])),
+    "running": (gettext_lazy("Running"), Q(attention__in=ATTENTION_OF["running"])),
+    "offline": (gettext_lazy("Offline"), Q(is_online=False)),
 }
 HOUSEHOLD = "household"
-SORTS: dict[str, tuple[str, list[str]]] = {
-    "": ("Needs attention first", ["attention"]),
-    "name": ("Name", []),
-    "version": ("Version", ["fw_version"]),
-    "online": ("Online first", ["-online_rank"]),
-    HOUSEHOLD: ("Household by household", ["account__household__name", "account__household_id"]),
+SORTS: dict[str, tuple[str | Promise, list[str]]] = {
+    "": (gettext_lazy("Needs attention first"), ["attention"]),
+    "name": (gettext_lazy("Name"), []),
+    "version": (gettext_lazy("Version"), ["fw_version"]),
+    "online": (gettext_lazy("Online first"), ["-online_rank"]),
+    HOUSEHOLD: (
+        gettext_lazy("Household by household"),
+        ["account__household__name", "account__household_id"],
+    ),
 }
 
 
 # How long an offline hub has been away: at least, and less than.
-AWAY: dict[str, tuple[str, timedelta | None, timedelta | None]] = {
-    "day": ("less than a day", None, timedelta(days=1)),
-    "week": ("one to seven days", timedelta(days=1), timedelta(days=7)),
-    "longer": ("longer than a week", timedelta(days=7), None),
+AWAY: dict[str, tuple[str | Promise, timedelta | None, timedelta | None]] = {
+    "day": (gettext_lazy("less than a day"), None, timedelta(days=1)),
+    "week": (gettext_lazy("one to seven days"), timedelta(days=1), timedelta(days=7)),
+    "longer": (gettext_lazy("longer than a week"), timedelta(days=7), None),
 }
 
 
@@ -108,7 +113,7 @@ class Wish:
 
     @property
     def away_words(self) -> str:
-        return AWAY[self.away][0] if self.away else ""
+        return str(AWAY[self.away][0]) if self.away else ""
 
     def query(self) -> str:
         """Return the same as a query string without what is not said."""

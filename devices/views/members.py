@@ -6,6 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -73,7 +74,7 @@ def _invite(request: HttpRequest, household: Household) -> HttpResponse:
         return _page(request, household, form)
     link = settings.PUBLIC_URL + reverse("invitation", args=[token])
     values = {"household": household, "invitation": invitation, "link": link}
-    subject = f"An invitation to {household}"
+    subject = gettext("An invitation to %(household)s") % {"household": household}
     is_mailed = send(invitation.email, subject, "mail/invitation.txt", values)
     return render(request, "devices/invited.html", values | {"is_mailed": is_mailed})
 
@@ -85,7 +86,7 @@ def role(request: HttpRequest, pk: int, user: int) -> HttpResponse:
     membership = member_for(request, pk, user, Right.PEOPLE)
     household, form = membership.household, RoleForm(request.POST)
     if not form.is_valid():
-        messages.warning(request, "That is no role. Nothing was changed.")
+        messages.warning(request, gettext("That is no role. Nothing was changed."))
         return redirect("people", household.pk)
     try:
         verbs.change_role(
@@ -94,9 +95,15 @@ def role(request: HttpRequest, pk: int, user: int) -> HttpResponse:
             Role(form.cleaned_data["role"]),
             actor=actor_in(request, household),
         )
-        messages.success(request, f"{membership.user} is {form.cleaned_data['role']} now.")
+        messages.success(
+            request,
+            (
+                gettext("%(user)s is %(cleaned_data_role)s now.")
+                % {"user": membership.user, "cleaned_data_role": form.cleaned_data["role"]}
+            ),
+        )
     except verbs.NotPossible as why:
-        messages.warning(request, f"{why} Nothing was changed.")
+        messages.warning(request, (gettext("%(why)s Nothing was changed.") % {"why": why}))
     return redirect("people", household.pk)
 
 
@@ -109,9 +116,15 @@ def remove(request: HttpRequest, pk: int, user: int) -> HttpResponse:
     if request.method == "POST":
         try:
             verbs.remove(household, membership.user, actor=actor_in(request, household))
-            messages.success(request, f"{membership.user} does not belong to {household} any more.")
+            messages.success(
+                request,
+                (
+                    gettext("%(user)s does not belong to %(household)s any more.")
+                    % {"user": membership.user, "household": household}
+                ),
+            )
         except verbs.NotPossible as why:
-            messages.warning(request, f"{why} Nothing was changed.")
+            messages.warning(request, (gettext("%(why)s Nothing was changed.") % {"why": why}))
         if membership.user_id == person(request).pk:
             return redirect("households")
         return redirect("people", household.pk)
@@ -152,7 +165,13 @@ def withdraw(request: HttpRequest, pk: int, invitation: int) -> HttpResponse:
         raise Http404("no such invitation")
     try:
         verbs.withdraw(found, actor=actor_in(request, household))
-        messages.success(request, f"Withdrawn. The link for {found.email} no longer works.")
+        messages.success(
+            request,
+            (
+                gettext("Withdrawn. The link for %(email)s no longer works.")
+                % {"email": found.email}
+            ),
+        )
     except verbs.NotPossible as why:
         messages.warning(request, str(why))
     return redirect("people", household.pk)

@@ -5,6 +5,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
@@ -34,7 +35,7 @@ def notifications(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404("no such channel")
     if form.is_valid():
         channels.keep(channel, form.wishes(), actor=actor_in(request, household))
-        messages.success(request, "Saved.")
+        messages.success(request, gettext("Saved."))
         return redirect("notifications", household.pk)
     may_change = may(user, Right.PEOPLE, household)
     values = {
@@ -73,7 +74,9 @@ def service_remove(request: HttpRequest, pk: int, channel: int) -> HttpResponse:
     household = household_for(request, pk, Right.PEOPLE)
     found = _service_of(household, channel)
     channels.remove(found, actor=actor_in(request, household))
-    messages.success(request, f"“{found}” is removed; its address is forgotten.")
+    messages.success(
+        request, (gettext("“%(found)s” is removed; its address is forgotten.") % {"found": found})
+    )
     return redirect("notifications", household.pk)
 
 
@@ -87,7 +90,9 @@ def test(request: HttpRequest, pk: int, channel: int) -> HttpResponse:
     found = mine or _service_of(household_for(request, pk, Right.PEOPLE), channel)
     ask_test(found, timezone.now())
     wake_notices()
-    messages.success(request, "A test message is on its way. What goes wrong is shown here.")
+    messages.success(
+        request, gettext("A test message is on its way. What goes wrong is shown here.")
+    )
     return redirect("notifications", household.pk)
 
 
@@ -123,8 +128,12 @@ def _service(request: HttpRequest, channel: Channel) -> HttpResponse:
             form.add_error(None, str(problem))
         else:
             kind = kind_of(form.cleaned_data["url"])
-            saved = f"Saved: {kind.name}." if kind else "Saved."
-            messages.success(request, f"{saved} Send a test to be sure.")
+            saved = (
+                (gettext("Saved: %(name)s.") % {"name": kind.name}) if kind else gettext("Saved.")
+            )
+            messages.success(
+                request, (gettext("%(saved)s Send a test to be sure.") % {"saved": saved})
+            )
             return redirect("notifications", household.pk)
     values = {"household": household, "channel": channel, "form": form}
     return render(request, "devices/notification_service.html", values)

@@ -17,6 +17,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_safe
 
 from devices.context import chosen
@@ -96,13 +99,19 @@ def headline(weeks: list[Column]) -> str:
     ended = sum(week.counts["verified"] + week.counts["attention"] for week in weeks)
     verified = sum(week.counts["verified"] for week in weeks)
     if not ended:
-        return "No install has come to a verdict in the last twelve weeks."
+        return gettext("No install has come to a verdict in the last twelve weeks.")
     if ended == verified:
         if ended == 1:
-            return "The one install of the last twelve weeks was verified."
-        return f"All {number(ended)} installs of the last twelve weeks were verified."
-    some = f"{number(verified)} of {number(ended)} installs".capitalize()
-    return f"{some} of the last twelve weeks {'was' if verified == 1 else 'were'} verified."
+            return gettext("The one install of the last twelve weeks was verified.")
+        return gettext("All %(n)s installs of the last twelve weeks were verified.") % {
+            "n": number(ended)
+        }
+    words = ngettext(
+        "%(some)s of %(all)s installs of the last twelve weeks was verified.",
+        "%(some)s of %(all)s installs of the last twelve weeks were verified.",
+        verified,
+    )
+    return capfirst(words % {"some": number(verified), "all": number(ended)})
 
 
 def versions_of(user: User, within: int | None = None) -> list[Bar]:
@@ -119,8 +128,8 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
     most, total = rows[0][1], sum(n for _, n in rows)
     bars = [
         Bar(
-            label=version or "not known yet",
-            words=f"{n:,} {'hub' if n == 1 else 'hubs'}, {_percent(n, total)}",
+            label=version or gettext("not known yet"),
+            words=f"{_hubs(n)}, {_percent(n, total)}",
             link=_to("hubs", version=version) if version else _to("hubs", sort="version"),
             width=100 * n / most,
         )
@@ -130,8 +139,9 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
         n = sum(n for _, n in rest)
         bars.append(
             Bar(
-                label=f"{len(rest)} other {'version' if len(rest) == 1 else 'versions'}",
-                words=f"{n:,} {'hub' if n == 1 else 'hubs'}, {_percent(n, total)}",
+                label=ngettext("%(n)s other version", "%(n)s other versions", len(rest))
+                % {"n": len(rest)},
+                words=f"{_hubs(n)}, {_percent(n, total)}",
                 link=_to("hubs", sort="version"),
                 width=min(100.0, 100 * n / most),
             )
@@ -197,7 +207,8 @@ def durations_of(user: User, within: int | None = None) -> list[Bar]:
     slowest = max((max(times) for _, times in common), default=0) or 1
     return [
         Bar(
-            label=f"{model or 'model not known'} to {version}",
+            label=gettext("%(model)s to %(version)s")
+            % {"model": model or gettext("model not known"), "version": version},
             words=_durations(times),
             link=_to("history", show="verified", model=model, version=version),
             width=100 * max(times) / slowest,
@@ -212,8 +223,9 @@ def _durations(times_s: list[float]) -> str:
         roughly(timedelta(seconds=value)) for value in (median(times_s), max(times_s))
     )
     if len(times_s) == 1:
-        return f"{usual}, one install"
-    return f"typically {usual}, the slowest of {number(len(times_s))}: {longest}"
+        return gettext("%(usual)s, one install") % {"usual": usual}
+    said = {"usual": usual, "n": number(len(times_s)), "longest": longest}
+    return gettext("typically %(usual)s, the slowest of %(n)s: %(longest)s") % said
 
 
 def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
@@ -230,8 +242,8 @@ def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
         return []
     return [
         Bar(
-            label=words.capitalize(),
-            words=f"{counts[key]:,} {'hub' if counts[key] == 1 else 'hubs'}",
+            label=capfirst(str(words)),
+            words=_hubs(counts[key]),
             link=_to("hubs", show="offline", away=key),
             width=100 * counts[key] / counts["total"],
         )
@@ -239,9 +251,13 @@ def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
     ]
 
 
+def _hubs(n: int) -> str:
+    return ngettext("%(n)s hub", "%(n)s hubs", n) % {"n": number_format(n, force_grouping=True)}
+
+
 def _percent(part: int, whole: int) -> str:
     share = 100 * part / whole
-    return f"{share:.0f} %" if share >= 1 else "under 1 %"
+    return f"{share:.0f} %" if share >= 1 else gettext("under 1 %")
 
 
 def _to(page: str, **query: Any) -> str:

@@ -5,6 +5,7 @@ from django.contrib.auth import login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -29,7 +30,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         user = _found(request, form)
         login(request, user, backend=BACKEND)
-        messages.success(request, "Welcome. Next, link the account your hubs are in.")
+        messages.success(request, gettext("Welcome. Next, link the account your hubs are in."))
         return redirect("account_link")
     return render(request, "devices/welcome.html", {"form": form})
 
@@ -59,6 +60,6 @@ def profile(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         user.name = form.cleaned_data["name"]
         user.save(update_fields=["name"])
-        messages.success(request, "Saved.")
+        messages.success(request, gettext("Saved."))
         return redirect("profile")
     return render(request, "devices/profile.html", {"form": form})

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -54,7 +55,9 @@ def propose(request: HttpRequest, pk: int) -> HttpResponse:
     except (BindingError, verbs.NotPossible) as why:
         return _propose_page(request, node, form, problem=str(why))
     _mail(proposal, token)
-    messages.success(request, f"Proposed. {proposal.household} decides.")
+    messages.success(
+        request, (gettext("Proposed. %(household)s decides.") % {"household": proposal.household})
+    )
     return redirect("proposal", proposal.pk)
 
 
@@ -66,7 +69,9 @@ def _mail(proposal: Proposal, token: str) -> None:
     link = settings.PUBLIC_URL + reverse("decide", args=[token])
     with timezone.override(proposal.household.zone):
         for one in _recipients(proposal.node):
-            subject = f"New firmware for {proposal.hub_name}: now, tonight, or not?"
+            subject = gettext("New firmware for %(hub_name)s: now, tonight, or not?") % {
+                "hub_name": proposal.hub_name
+            }
             send(one.email, subject, "mail/proposal.txt", {"proposal": proposal, "link": link})
 
 
@@ -145,7 +150,7 @@ def _decide(request: HttpRequest, found: Proposal, user: User | None, actor: Act
     try:
         decision = verbs.Decision(request.POST.get("decision", ""))
     except ValueError:
-        return "That is no answer: choose one of the three."
+        return gettext("That is no answer: choose one of the three.")
     try:
         verbs.decide(found, decision, user=user, actor=actor)
     except verbs.NotPossible as why:
@@ -160,7 +165,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     found = proposal_for(request, pk, Right.PROPOSE)
     try:
         verbs.withdraw(found, actor=actor_in(request, found.household))
-        messages.success(request, "Withdrawn. Its links no longer work.")
+        messages.success(request, gettext("Withdrawn. Its links no longer work."))
     except verbs.NotPossible as why:
         messages.warning(request, str(why))
     return redirect("proposal", pk)

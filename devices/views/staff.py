@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -47,7 +48,13 @@ def server_person_new(request: HttpRequest) -> HttpResponse:
         except people.NotPossible as problem:
             form.add_error("email", str(problem))
         else:
-            messages.success(request, f"{user.email} is known here now. Next, make the link.")
+            messages.success(
+                request,
+                (
+                    gettext("%(email)s is known here now. Next, make the link.")
+                    % {"email": user.email}
+                ),
+            )
             return redirect("server_person", user.pk)
     return render(request, "devices/server_person_new.html", {"form": form})
 
@@ -61,7 +68,9 @@ def server_household_new(request: HttpRequest) -> HttpResponse:
         told = form.cleaned_data
         owner = User.objects.filter(email__iexact=told["owner"], is_active=True).first()
         if owner is None:
-            form.add_error("owner", "Nobody signs in here with this address. Make a sign-in first.")
+            form.add_error(
+                "owner", gettext("Nobody signs in here with this address. Make a sign-in first.")
+            )
         else:
             household = people.create_household(
                 name=told["name"],
@@ -70,7 +79,13 @@ def server_household_new(request: HttpRequest) -> HttpResponse:
                 actor=_actor(request),
                 why=WHY,
             )
-            messages.success(request, f"{household} belongs to {owner.email} now.")
+            messages.success(
+                request,
+                (
+                    gettext("%(household)s belongs to %(email)s now.")
+                    % {"household": household, "email": owner.email}
+                ),
+            )
             return redirect("server_people")
     return render(request, "devices/server_household_new.html", {"form": form})
 
@@ -117,9 +132,11 @@ def server_person_act(request: HttpRequest, pk: int) -> HttpResponse:
             staff.end_sessions(user, actor=actor, why=WHY)
         else:
             raise Http404("no such act")
-        messages.success(request, "Done. It is in the audit trail.")
+        messages.success(request, gettext("Done. It is in the audit trail."))
     except people.NotPossible as problem:
-        messages.warning(request, f"{problem} Nothing was changed.")
+        messages.warning(
+            request, (gettext("%(problem)s Nothing was changed.") % {"problem": problem})
+        )
     return redirect("server_person", user.pk)
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
+
 from devices.explain import explain_report
 from devices.models import Node, OtaJob, State
 from devices.templatetags.show import when_words
@@ -23,25 +26,25 @@ class Standing:
     """When set, the badge also says for how long."""
 
 
-OUTCOMES = {
-    "claimed_success_same_version": "Claimed success, still {job.from_version}",
-    "claimed_success_other_version": "Claimed success, reports {job.version_seen}",
-    "version_without_success": "Reports {job.to_version}, never confirmed",
-    "version_despite_rejected": "Reports {job.to_version}, yet rejected",
-    "version_despite_failed": "Reports {job.to_version}, yet failed",
-    "not_seen_online": "Not seen online again",
-    "rolled_back": "Went back to {job.from_version}",
-    "offer_changed": "Not sent, the offer changed",
+OUTCOMES: dict[str, str | Promise] = {
+    "claimed_success_same_version": gettext_lazy("Claimed success, still {job.from_version}"),
+    "claimed_success_other_version": gettext_lazy("Claimed success, reports {job.version_seen}"),
+    "version_without_success": gettext_lazy("Reports {job.to_version}, never confirmed"),
+    "version_despite_rejected": gettext_lazy("Reports {job.to_version}, yet rejected"),
+    "version_despite_failed": gettext_lazy("Reports {job.to_version}, yet failed"),
+    "not_seen_online": gettext_lazy("Not seen online again"),
+    "rolled_back": gettext_lazy("Went back to {job.from_version}"),
+    "offer_changed": gettext_lazy("Not sent, the offer changed"),
 }
-VERDICTS: dict[str, tuple[str, str, str]] = {
-    State.VERIFIED: ("Verified", "good", "check"),
-    State.UNVERIFIED: ("Not proven", "attention", "alert"),
-    State.REJECTED: ("Refused by the hub", "attention", "alert"),
-    State.FAILED: ("Install failed", "attention", "alert"),
-    State.LOST: ("No word from the hub", "attention", "alert"),
-    State.CANCELLED: ("Cancelled", "quiet", "dash"),
-    State.EXPIRED: ("Expired unsent", "quiet", "dash"),
-    State.REFUSED: ("Not sent", "quiet", "dash"),
+VERDICTS: dict[str, tuple[str | Promise, str, str]] = {
+    State.VERIFIED: (gettext_lazy("Verified"), "good", "check"),
+    State.UNVERIFIED: (gettext_lazy("Not proven"), "attention", "alert"),
+    State.REJECTED: (gettext_lazy("Refused by the hub"), "attention", "alert"),
+    State.FAILED: (gettext_lazy("Install failed"), "attention", "alert"),
+    State.LOST: (gettext_lazy("No word from the hub"), "attention", "alert"),
+    State.CANCELLED: (gettext_lazy("Cancelled"), "quiet", "dash"),
+    State.EXPIRED: (gettext_lazy("Expired unsent"), "quiet", "dash"),
+    State.REFUSED: (gettext_lazy("Not sent"), "quiet", "dash"),
 }
 
 
@@ -49,17 +52,17 @@ def of_job(job: OtaJob) -> Standing:
     """Return the badge of an install."""
     if job.state in VERDICTS:
         words, tone, icon = VERDICTS[job.state]
-        return Standing(OUTCOMES.get(job.outcome, words).format(job=job), tone, icon)
+        return Standing(str(OUTCOMES.get(job.outcome, words)).format(job=job), tone, icon)
     if job.state == State.REQUESTED:
-        return Standing("Waiting to be sent", "running", "clock")
+        return Standing(gettext("Waiting to be sent"), "running", "clock")
     if job.state == State.PUSHING:
-        return Standing("Being sent", "running", "running")
+        return Standing(gettext("Being sent"), "running", "running")
     if job.state == State.RETRYING:
-        return Standing("Attempt failed, may try again", "running", "running")
+        return Standing(gettext("Attempt failed, may try again"), "running", "running")
     if job.state == State.VERIFYING:
-        return Standing("Checking the new version", "running", "running", job.pushed_at)
+        return Standing(gettext("Checking the new version"), "running", "running", job.pushed_at)
     heard = explain_report(job.cloud_word, job.cloud_info)
-    words = heard.title if job.cloud_word and heard.is_known else "Installing"
+    words = heard.title if job.cloud_word and heard.is_known else gettext("Installing")
     return Standing(words, "running", "running", job.pushed_at)
 
 
@@ -69,19 +72,34 @@ def of_hub(node: Node, attention: Attention, now: datetime) -> Standing:
     if job is not None and attention in {Attention.TROUBLE, Attention.RUNNING}:
         return of_job(job)
     if attention == Attention.SIGNED_OUT:
-        return Standing("Account signed out", "attention", "key")
+        return Standing(gettext("Account signed out"), "attention", "key")
     if node.is_online is False:
-        since = f" since {when_words(node.online_changed_at)}" if node.online_changed_at else ""
-        return Standing(f"Offline{since}", "quiet", "moon")
+        since = (
+            (
+                gettext(" since %(online_changed_at)s")
+                % {"online_changed_at": when_words(node.online_changed_at)}
+            )
+            if node.online_changed_at
+            else ""
+        )
+        return Standing((gettext("Offline%(since)s") % {"since": since}), "quiet", "moon")
     if attention == Attention.NEW:
-        return Standing("New firmware", "new", "up")
+        return Standing(gettext("New firmware"), "new", "up")
     if job is not None and job.to_version == node.fw_version and job.ended_at is not None:
         if job.state == State.VERIFIED and now - job.ended_at < FRESH:
-            return Standing(f"Verified {when_words(job.ended_at)}", "good", "check")
+            return Standing(
+                (gettext("Verified %(ended_at)s") % {"ended_at": when_words(job.ended_at)}),
+                "good",
+                "check",
+            )
         if job.needs_person:
-            return Standing(f"Runs {node.fw_version}, not proven", "quiet", "info")
+            return Standing(
+                (gettext("Runs %(fw_version)s, not proven") % {"fw_version": node.fw_version}),
+                "quiet",
+                "info",
+            )
     if node.checked_at is None:
-        return Standing("Not checked yet", "quiet", "clock")
+        return Standing(gettext("Not checked yet"), "quiet", "clock")
     if node.check_trouble:
-        return Standing("Could not be checked", "quiet", "info")
-    return Standing("Up to date", "good", "check")
+        return Standing(gettext("Could not be checked"), "quiet", "info")
+    return Standing(gettext("Up to date"), "good", "check")

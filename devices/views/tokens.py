@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -50,7 +51,10 @@ def token_revoke(request: HttpRequest, pk: int, token: int) -> HttpResponse:
     household = household_for(request, pk)
     found = get_object_or_404(_visible(request, household), pk=token)
     tokens.revoke(found, actor=actor_in(request, household))
-    messages.success(request, f"“{found.name}” is revoked: it opens nothing any more.")
+    messages.success(
+        request,
+        (gettext("“%(name)s” is revoked: it opens nothing any more.") % {"name": found.name}),
+    )
     return redirect("tokens", household.pk)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from devices import exports, guards
@@ -78,7 +79,7 @@ def _export(
     """Send the file while it is made; that it was taken is in the trail before the first line."""
     _, trail = _asked(request)
     if trail is None:
-        return HttpResponse("The filters in the address make no sense.\n", status=400)
+        return HttpResponse(gettext("The filters in the address make no sense.\n"), status=400)
     if request.method == "HEAD":
         return HttpResponse(content_type=content_type)
     _record_export(request, kind, trail)

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
 
 KEPT_FOR_S = 60 * 60
 MOST_FIELDS, LONGEST = 20, 2000
@@ -50,6 +51,7 @@ def typed(request: HttpRequest) -> dict[str, str]:
     if time.time() - kept["at"] > KEPT_FOR_S:
         return {}
     messages.warning(
-        request, "You had been signed out, so nothing was sent. What you typed is here again."
+        request,
+        gettext("You had been signed out, so nothing was sent. What you typed is here again."),
     )
     return dict(kept["fields"])

@@ -151,7 +151,7 @@ class Command(TerminalCommand):
                     account.email,
                     account.cloud_host,
                     account.household.name,
-                    AccountState(account.state).label,
+                    str(AccountState(account.state).label),
                     str(hubs),
                     told.headline if account.trouble else "-",
                 )

@@ -1,0 +1,30 @@
+"""The language of the pages: chosen in the foot of each, kept with the person or the browser."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import check_for_language
+from django.views.decorators.http import require_POST
+
+from devices.models import User
+from devices.views.access import way_back
+
+
+@require_POST
+def language(request: HttpRequest) -> HttpResponse:
+    """Keep the language and go back to the page; what is no language of ours changes nothing."""
+    answer = redirect(way_back(request, "hubs"))
+    wanted = request.POST.get("language", "")
+    if wanted not in dict(settings.LANGUAGES) or not check_for_language(wanted):
+        return answer
+    if isinstance(request.user, User):
+        User.objects.filter(pk=request.user.pk).update(language=wanted)
+    answer.set_cookie(
+        settings.LANGUAGE_COOKIE_NAME,
+        wanted,
+        max_age=settings.LANGUAGE_COOKIE_AGE,
+        secure=settings.LANGUAGE_COOKIE_SECURE,
+        httponly=settings.LANGUAGE_COOKIE_HTTPONLY,
+        samesite="Lax",
+    )
+    return answer

@@ -1,0 +1,192 @@
+"""The words of the product in other languages: `make words` gathers them, and compiles what is there.
+
+Gathers every text that can be translated from the templates, the Python files and the sentences
+that are data, brings devices/locale/*/LC_MESSAGES/django.po up to date and writes the .mo files
+beside them. With --check it changes nothing and ends with 1 when something is missing or stale.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import django
+from babel.messages.catalog import Catalog
+from babel.messages.extract import DEFAULT_KEYWORDS, extract
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCALE = ROOT / "devices" / "locale"
+LANGUAGES = ("de", "es")
+KEYWORDS: dict[str, Any] = {
+    **DEFAULT_KEYWORDS,
+    "gettext_lazy": None,
+    "gettext_noop": None,
+    "ngettext_lazy": (1, 2),
+    "pgettext_lazy": ((1, "c"), 2),
+    # a reason's text is translated where it is read
+    "Reason": (2,),
+}
+HOLE = re.compile(r"%\((\w+)\)[sd]|\{(\w*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text to translate, with its plural, its context and where it stands."""
+
+    key: str | tuple[str, str]
+    context: str | None
+    place: str
+
+
+def gather() -> list[Message]:
+    """Return every text of the product that can be translated, in the order of the files."""
+    found = [*_of_templates(), *_of_python(), *_of_data()]
+    return [one for one in found if one.key and one.key != ("", "")]
+
+
+def _of_templates() -> Iterator[Message]:
+    from django.utils.translation.template import templatize
+
+    for path in sorted((ROOT / "templates").rglob("*")):
+        if path.suffix in {".html", ".txt"}:
+            code = templatize(path.read_text(), origin=str(path))
+            yield from _extract(code, path)
+
+
+def _of_python() -> Iterator[Message]:
+    for path in sorted((ROOT / "devices").rglob("*.py")):
+        if "migrations" not in path.parts:
+            yield from _extract(path.read_text(), path)
+
+
+def _extract(code: str, path: Path) -> Iterator[Message]:
+    place = str(path.relative_to(ROOT))
+    found = extract("python", BytesIO(code.encode()), KEYWORDS, options={"encoding": "utf-8"})
+    for _, key, _, context in found:
+        if isinstance(key, tuple):
+            key = key[0] if len(key) == 1 else (key[0], key[1])
+        yield Message(key, context, place)
+
+
+def _of_data() -> Iterator[Message]:
+    """Return the sentences that are data: those about installs, troubles and hubs' words."""
+    from devices.catalogue import JOBS
+    from devices.hubwords import DETAILS, NO_KNOWN_WORD, REASONS, TEXTS, WORDS
+    from devices.troubles import CLOUD_CODES, OTHER_TROUBLE, TROUBLES
+
+    for place, told in (
+        ("devices/catalogue.py", [*JOBS.values()]),
+        ("devices/troubles.py", [*TROUBLES.values(), OTHER_TROUBLE]),
+    ):
+        for one in told:
+            for text in (one.headline, one.what, one.is_safe, one.todo):
+                if re.search("[A-Za-z]", re.sub(r"\{\w+\}", "", text)):
+                    yield Message(text, None, place)
+    for _, meaning in CLOUD_CODES.values():
+        yield Message(meaning, None, "devices/troubles.py")
+    words = [*WORDS.values(), NO_KNOWN_WORD, *TEXTS]
+    texts = [text for word in words for text in (word.title, word.sentence) if text]
+    texts += [reason.phrase for reason in REASONS] + [phrase for _, phrase in DETAILS]
+    for text in texts:
+        yield Message(text, None, "devices/hubwords.py")
+
+
+def path_of(language: str) -> Path:
+    return LOCALE / language / "LC_MESSAGES" / "django.po"
+
+
+def read(language: str) -> Catalog:
+    """Return what is translated into this language so far."""
+    path = path_of(language)
+    if not path.exists():
+        return Catalog(locale=language)
+    with path.open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def brought_up_to_date(language: str, messages: list[Message]) -> Catalog:
+    """Return the catalogue with exactly these messages, keeping what was translated."""
+    old = read(language)
+    new = Catalog(locale=language, fuzzy=False)
+    new.header_comment = "# Thermacell Web. Gathered and compiled by `make words`."
+    for message in messages:
+        if (known := new.get(message.key, message.context)) is not None:
+            if (message.place, None) not in known.locations:
+                known.locations.append((message.place, None))
+            continue
+        before = old.get(message.key, message.context)
+        new.add(
+            message.key,
+            before.string if before is not None else None,
+            locations=[(message.place, None)],
+            context=message.context,
+        )
+    return new
+
+
+def as_po(catalog: Catalog) -> bytes:
+    file = BytesIO()
+    write_po(file, catalog, width=100, omit_header=False, include_lineno=False, sort_output=True)
+    # the same words give the same file, whenever it is written
+    return re.sub(rb'"(?:POT-Creation|PO-Revision)-Date:[^"]*"\n', b"", file.getvalue())
+
+
+def as_mo(catalog: Catalog) -> bytes:
+    file = BytesIO()
+    write_mo(file, catalog)
+    return file.getvalue()
+
+
+def faults(catalog: Catalog) -> list[str]:
+    """Return what is not translated, or names other values than the English text."""
+    found = []
+    for message in catalog:
+        if not message.id:
+            continue
+        ids = message.id if isinstance(message.id, tuple) else (message.id,)
+        strings = message.string if isinstance(message.string, tuple) else (message.string,)
+        if not all(strings):
+            found.append(f"not translated: {ids[0]}")
+            continue
+        wanted = {hole for one in ids for hole in _holes(one)}
+        for string in strings:
+            # one of two forms may do without a number
+            if _holes(string) - wanted or (len(ids) == 1 and _holes(string) != wanted):
+                found.append(f"other values than in English: {string}")
+            if string.count("<") != ids[-1].count("<"):
+                found.append(f"other tags than in English: {string}")
+    return found
+
+
+def _holes(text: str) -> set[str]:
+    return {"".join(found) for found in HOLE.findall(text)}
+
+
+def main() -> int:
+    """Bring all languages up to date, or say what is amiss."""
+    django.setup()
+    is_check, code, messages = "--check" in sys.argv, 0, gather()
+    for language in LANGUAGES:
+        catalog = brought_up_to_date(language, messages)
+        wrong = faults(catalog)
+        path = path_of(language)
+        for file, content in ((path, as_po(catalog)), (path.with_suffix(".mo"), as_mo(catalog))):
+            if is_check and (not file.exists() or file.read_bytes() != content):
+                wrong.append(f"{file.relative_to(ROOT)} is not what `make words` makes")
+            elif not is_check:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        for one in wrong:
+            print(f"{language}: {one}")
+        code = code or bool(wrong)
+        print(f"{language}: {len(catalog)} texts, {len(wrong)} faults")
+    return int(code and is_check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

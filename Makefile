@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 APART := env -u DATABASE_URL -u REDIS_URL ENV_FILE= DATA_DIR="$(SCRATCH)"
 # What make is told on the command line (PORT=, CLOUD_PORT=, BIND=) reaches the programs by itself.
 
-.PHONY: help setup demo run test lint check pytest key screenshots bench chaos soak clean
+.PHONY: help setup demo run test lint check pytest words key screenshots bench chaos soak clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -66,6 +66,7 @@ lint: $(DEV) ## Check style, format, types, dangerous calls and pins; needs no n
 	@$(APART) $(BIN)/python -m mypy .
 	@$(BIN)/python -m bandit -q -c pyproject.toml --severity-level medium -r devices thermacell_web static manage.py
 	@$(BIN)/python -m tests.pins
+	@$(APART) DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m tests.words --check
 
 check: $(DEV) ## Check migrations and the production settings
 	@$(APART) $(BIN)/python -W error manage.py makemigrations --check --dry-run
@@ -88,6 +89,9 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	fi
 	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
 	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 -m browser || { code=$$?; [ $$code -eq 5 ]; }
+
+words: $(DEV) ## Gather the words to translate, and compile what is translated
+	@$(APART) DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m tests.words
 
 key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 	@$(APART) ENCRYPTION_KEYS= $(BIN)/python manage.py new_key

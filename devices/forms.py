@@ -161,6 +161,17 @@ class HouseholdForm(forms.Form):
     time_zone = _time_zone()
 
 
+class HouseholdSettingsForm(HouseholdForm):
+    """The same later on, with what is asked only then."""
+
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language of what is sent"),
+        required=False,
+        choices=[("", gettext_lazy("This server's")), *settings.LANGUAGES],
+        help_text=gettext_lazy("To services, and to people who chose none for themselves."),
+    )
+
+
 class SupportForm(forms.Form):
     """What a household lets the server's support staff do."""
 

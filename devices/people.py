@@ -4,7 +4,7 @@ Every verb takes the audit chain's row and then the household's, so that two of 
 once on one household: two owners who leave at the same time cannot leave it without one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -52,19 +52,24 @@ def create_household(
     return household
 
 
-def change_settings(household: Household, *, name: str, time_zone: str, actor: Actor) -> bool:
-    """Change the name and time zone; False when nothing differs."""
+SETTINGS = ("name", "time_zone", "language")
+
+
+def change_settings(household: Household, wanted: Mapping[str, str], *, actor: Actor) -> bool:
+    """Change what SETTINGS names; False when nothing differs."""
     with _alone(household):
         household.refresh_from_db()
-        before = {"name": household.name, "time_zone": household.time_zone}
-        after = {"name": name, "time_zone": time_zone}
-        changed = [key for key in before if before[key] != after[key]]
+        before = {name: getattr(household, name) for name in SETTINGS}
+        after = {name: wanted[name] for name in SETTINGS}
+        changed = [key for key in SETTINGS if before[key] != after[key]]
         if not changed:
             return False
-        household.name, household.time_zone = name, time_zone
-        household.save(update_fields=["name", "time_zone"])
+        for key in changed:
+            setattr(household, key, after[key])
+        household.save(update_fields=changed)
         words = ", ".join(
-            f"{key.replace('_', ' ')} {before[key]} to {after[key]}" for key in changed
+            f"{key.replace('_', ' ')} {before[key] or 'none'} to {after[key] or 'none'}"
+            for key in changed
         )
         audit.record(
             actor,

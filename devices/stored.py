@@ -50,12 +50,15 @@ SENTENCES = (
     gettext_noop("it had stopped answering"),
 )
 
+# one may begin like another
+LONGEST_FIRST = sorted(SENTENCES, key=len, reverse=True)
+
 
 def told_again(text: str) -> str:
     """Return the text in the active language: one or more of the sentences above."""
     told, rest = [], text
     while rest:
-        found = next(filter(None, (_begins(rest, sentence) for sentence in SENTENCES)), None)
+        found = next(filter(None, (_begins(rest, sentence) for sentence in LONGEST_FIRST)), None)
         if found is None:
             return text
         sentence, values, rest = found
@@ -75,5 +78,7 @@ def _pattern(sentence: str) -> re.Pattern[str]:
     parts = re.split(r"%\((\w+)\)s", sentence)
     words = [re.escape(part) for part in parts[::2]]
     holes = [f"(?P<{name}>.+?)" for name in parts[1::2]] + [""]
+    if not words[-1]:
+        holes[-2] = holes[-2].replace(".+?", ".+")  # what comes last takes all that follows
     # the end of a sentence is the end of the text, or a blank before the next one
     return re.compile("".join(map("".join, zip(words, holes, strict=True))) + r"(?:$|\s+)")

@@ -16,6 +16,7 @@ LAYERS: dict[str, int] = {
     "models": 1,
     "policies": 2,
     "hubwords": 2,
+    "stored": 2,
     "catalogue": 2,
     "troubles": 2,
     "explain": 2,

@@ -20,7 +20,7 @@ TEMPLATES = sorted(
 )
 # What people read or hear of an element besides its text.
 SPOKEN = re.compile(r'\b(?:aria-label|placeholder|title|alt|data-tab)="([^"]*)"')
-TAG = re.compile(r"<[a-zA-Z/!][^>]*>")
+TAG = re.compile(r"<script[^>]*>.*?</script>|<[a-zA-Z/!][^>]*>", re.DOTALL)
 HOLE = "\x00"
 
 

@@ -1,4 +1,4 @@
-"""The words of the product in other languages: `make words` gathers them, and compiles what is there.
+"""The words of the product in other languages: `make words` gathers and compiles them.
 
 Gathers every text that can be translated from the templates, the Python files and the sentences
 that are data, brings devices/locale/*/LC_MESSAGES/django.po up to date and writes the .mo files
@@ -7,7 +7,7 @@ beside them. With --check it changes nothing and ends with 1 when something is m
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -66,7 +66,10 @@ def _of_python() -> Iterator[Message]:
 
 def _extract(code: str, path: Path) -> Iterator[Message]:
     place = str(path.relative_to(ROOT))
-    found = extract("python", BytesIO(code.encode()), KEYWORDS, options={"encoding": "utf-8"})
+    # in this one a Reason is something else
+    left_out = {"Reason"} if path.name == "hubwords.py" else set()
+    known = {name: how for name, how in KEYWORDS.items() if name not in left_out}
+    found = extract("python", BytesIO(code.encode()), known, options={"encoding": "utf-8"})
     for _, key, _, context in found:
         if isinstance(key, tuple):
             key = key[0] if len(key) == 1 else (key[0], key[1])
@@ -76,7 +79,7 @@ def _extract(code: str, path: Path) -> Iterator[Message]:
 def _of_data() -> Iterator[Message]:
     """Return the sentences that are data: those about installs, troubles and hubs' words."""
     from devices.catalogue import JOBS
-    from devices.hubwords import DETAILS, NO_KNOWN_WORD, REASONS, TEXTS, WORDS
+    from devices.hubwords import DETAILS, NO_KNOWN_WORD, REASONS, TEXTS, WORDS, Text, Word
     from devices.troubles import CLOUD_CODES, OTHER_TROUBLE, TROUBLES
 
     for place, told in (
@@ -89,7 +92,7 @@ def _of_data() -> Iterator[Message]:
                     yield Message(text, None, place)
     for _, meaning in CLOUD_CODES.values():
         yield Message(meaning, None, "devices/troubles.py")
-    words = [*WORDS.values(), NO_KNOWN_WORD, *TEXTS]
+    words: list[Word | Text] = [*WORDS.values(), NO_KNOWN_WORD, *TEXTS]
     texts = [text for word in words for text in (word.title, word.sentence) if text]
     texts += [reason.phrase for reason in REASONS] + [phrase for _, phrase in DETAILS]
     for text in texts:
@@ -116,14 +119,14 @@ def brought_up_to_date(language: str, messages: list[Message]) -> Catalog:
     new.header_comment = "# Thermacell Web. Gathered and compiled by `make words`."
     for message in messages:
         if (known := new.get(message.key, message.context)) is not None:
-            if (message.place, None) not in known.locations:
-                known.locations.append((message.place, None))
+            if (message.place, 0) not in known.locations:
+                known.locations.append((message.place, 0))
             continue
         before = old.get(message.key, message.context)
         new.add(
             message.key,
             before.string if before is not None else None,
-            locations=[(message.place, None)],
+            locations=[(message.place, 0)],
             context=message.context,
         )
     return new
@@ -148,8 +151,8 @@ def faults(catalog: Catalog) -> list[str]:
     for message in catalog:
         if not message.id:
             continue
-        ids = message.id if isinstance(message.id, tuple) else (message.id,)
-        strings = message.string if isinstance(message.string, tuple) else (message.string,)
+        ids = [str(one) for one in _all(message.id)]
+        strings = [str(one or "") for one in _all(message.string)]
         if not all(strings):
             found.append(f"not translated: {ids[0]}")
             continue
@@ -161,6 +164,10 @@ def faults(catalog: Catalog) -> list[str]:
             if string.count("<") != ids[-1].count("<"):
                 found.append(f"other tags than in English: {string}")
     return found
+
+
+def _all(text: Any) -> Sequence[Any]:
+    return text if isinstance(text, tuple | list) else (text,)
 
 
 def _holes(text: str) -> set[str]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import people
 from devices.context import CHOSEN
-from devices.forms import HandOverForm, HouseholdForm, SupportForm
+from devices.forms import HandOverForm, HouseholdForm, HouseholdSettingsForm, SupportForm
 from devices.models import Household, Membership, Role
 from devices.policies import Right, households_for
 from devices.views.access import (
@@ -86,12 +86,12 @@ NO_RIGHT = gettext_lazy("Households are made by owners of one, and by whoever ru
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def settings(request: HttpRequest, pk: int) -> HttpResponse:
-    """The household's name and time zone."""
+    """The household's name, time zone and language."""
     household = household_for(request, pk, Right.PEOPLE)
-    now = {"name": household.name, "time_zone": household.time_zone} | typed(request)
-    form = HouseholdForm(request.POST if request.method == "POST" else None, initial=now)
+    now = {name: getattr(household, name) for name in people.SETTINGS} | typed(request)
+    form = HouseholdSettingsForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_valid():
-        people.change_settings(household, actor=actor_in(request, household), **form.cleaned_data)
+        people.change_settings(household, form.cleaned_data, actor=actor_in(request, household))
         messages.success(request, gettext("Saved."))
         return redirect("household_settings", household.pk)
     values = {

@@ -51,7 +51,7 @@ def _pieces() -> dict[str, Any]:
     return {
         "colours": COLOURS,
         "badges": [
-            *(Standing(words, tone, icon) for words, tone, icon in VERDICTS.values()),
+            *(Standing(str(words), tone, icon) for words, tone, icon in VERDICTS.values()),
             Standing("Downloading", "running", "running", then),
             Standing("Waiting to be sent", "running", "clock"),
             Standing("New firmware", "new", "up"),

@@ -176,7 +176,7 @@ def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:
 def way_back(request: HttpRequest, otherwise: str) -> str:
     """Return the page of ours that the form came from, or the other one."""
     wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(
+    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return wanted

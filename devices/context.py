@@ -77,6 +77,11 @@ class Page:
         return settings.OIDC.name if settings.OIDC is not None else ""
 
     @property
+    def languages(self) -> list[tuple[str, str]]:
+        """The languages to choose from, each by its own name."""
+        return list(settings.LANGUAGES)
+
+    @property
     def administers(self) -> bool:
         return self.user is not None and administers(self.user)
 

@@ -37,11 +37,17 @@ NOT_PAGES = {
     *("mfa_authenticate", "mfa_reauthenticate_webauthn", "mfa_login_webauthn"),
     *("hub_file", "welcome", "mfa_remove_webauthn", "mfa_edit_webauthn"),
 }
-# Each page is walked through on both; its colours are looked at in the other scheme as well.
+# Each page is walked through on both, on a phone in the language with the longest words; its
+# colours are looked at in the other scheme as well.
 # Without motion: a colour that is still changing is no colour to judge.
 LOOKS: dict[str, dict[str, Any]] = {
     "desk": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
+    "phone": {
+        "viewport": {"width": 390, "height": 844},
+        "color_scheme": "dark",
+        "has_touch": True,
+        "locale": "de-DE",
+    },
 }
 # Forms that are sent empty, to see their errors; the others would change what the next page shows.
 SENT_EMPTY = {

@@ -56,19 +56,21 @@ TABBABLE = """() => {
     return stops + (["date", "time"].includes(one.type) ? 5 : 1);
   }, 0);
 }"""
-FOCUSED = """() => {
-  const one = document.activeElement;
-  if (!one || one === document.body) return null;
-  delete one.dataset.wanted;
-  if (one.type === "radio")
-    document.getElementsByName(one.name).forEach((other) => delete other.dataset.wanted);
-  const seen = one.closest("label, .brand") ?? one;
-  const isSeen = [one, seen].some((el) => {
-    const style = getComputedStyle(el);
-    return style.boxShadow !== "none"
-      || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
+# What is not seen to have the focus, noted as it comes by.
+WATCH_FOCUS = """() => {
+  window.unseen = [];
+  document.addEventListener("focusin", ({target: one}) => {
+    delete one.dataset.wanted;
+    if (one.type === "radio")
+      document.getElementsByName(one.name).forEach((other) => delete other.dataset.wanted);
+    const seen = one.closest("label, .brand") ?? one;
+    const isSeen = [one, seen].some((el) => {
+      const style = getComputedStyle(el);
+      return style.boxShadow !== "none"
+        || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
+    });
+    if (!isSeen) window.unseen.push(one.outerHTML.slice(0, 160));
   });
-  return isSeen ? "" : one.outerHTML.slice(0, 160);
 }"""
 MISSED = """() =>
   [...document.querySelectorAll("[data-wanted]")].map((one) => one.outerHTML.slice(0, 160))"""
@@ -125,13 +127,11 @@ def fits(page: Page, width: int) -> list[str]:
 def keyboard(page: Page) -> list[str]:
     """Walk through with Tab; return what is not reached, or not seen to have the focus."""
     stops = page.evaluate(TABBABLE)
-    found = []
     page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges()")
+    page.evaluate(WATCH_FOCUS)
     for _ in range(stops + 3):
         page.keyboard.press("Tab")
-        unseen = page.evaluate(FOCUSED)
-        if unseen:
-            found.append(f"focus is not seen on {unseen}")
+    found = [f"focus is not seen on {html}" for html in page.evaluate("window.unseen")]
     return found + [f"Tab does not reach {html}" for html in page.evaluate(MISSED)]
 
 

@@ -175,8 +175,8 @@ def rooms(opened: Any, url: str, cookies: Any, look: Any) -> dict[str, BrowserCo
     return found
 
 
-@pytest.mark.parametrize("look", sorted(LOOKS))
-def test_every_page_is_accessible_quiet_and_fits(world: Any, chromium: str, look: str) -> None:
+def walk(world: Any, chromium: str, look: str) -> None:
+    """Look at every page so; what is wrong with any of them is told together at the end."""
     visits, cookies, url = world
     troubles: list[str] = []
     with sync_playwright() as playwright, browser(playwright, chromium) as opened:
@@ -221,25 +221,34 @@ def test_every_page_is_accessible_quiet_and_fits(world: Any, chromium: str, look
             listening[0] = False
             found += checks.accessibility(page)
             found += checks.contrast(page, other)
-            found += checks.keyboard(page)
+            found += checks.keyboard(page) if look == "desk" else []
             troubles += [f"{visit.name}, sent empty: {one}" for one in found]
     assert not troubles, "\n".join(sorted(set(troubles)))
 
 
-def test_every_page_can_be_used_without_scripts(world: Any, chromium: str) -> None:
-    visits, cookies, url = world
-    troubles: list[str] = []
+# The long ones apart: the runners are given these two by two.
+def test_every_page_on_a_desk_is_accessible_and_quiet(world: Any, chromium: str) -> None:
+    walk(world, chromium, "desk")
+
+
+def test_the_walks_find_what_they_look_for(chromium: str) -> None:
+    style = "<style>:focus { outline: 3px solid } #unseen { outline: 0 }</style>"
+    hidden = style + "<a id=unseen href=#>a</a>"
+    skipped = "<a id=seen href=#>b</a><a id=skipped href=# tabindex=-1>c</a>"
+    dead = "<main><button id=dead type=button>d</button><form id=stuck></form></main>"
     with sync_playwright() as playwright, browser(playwright, chromium) as opened:
-        people = rooms(opened, url, cookies, {"java_script_enabled": False})
-        tabs = {who: room.new_page() for who, room in people.items()}
-        for visit in visits:
-            if visit.name == "styleguide":
-                continue  # its pieces are looked at, not used
-            page = tabs[visit.who]
-            page.goto(visit.path)
-            assert page.locator("h1").count() == 1, visit.name
-            troubles += [f"{visit.name}: {one}" for one in checks.without_scripts(page)]
-    assert not troubles, "\n".join(sorted(set(troubles)))
+        page = opened.new_page()
+        page.set_content(hidden + skipped + dead)
+        found = checks.keyboard(page)
+        assert {one.partition("<")[0] + one.split('"')[1] for one in found} == {
+            "focus is not seen on unseen",
+            "Tab does not reach skipped",
+        }
+        assert len(checks.without_scripts(page)) == 2
+
+
+def test_every_page_on_a_phone_is_accessible_and_quiet_and_fits(world: Any, chromium: str) -> None:
+    walk(world, chromium, "phone")
 
 
 def test_every_page_is_valid_html(world: Any) -> None:
@@ -254,3 +263,19 @@ def test_every_page_is_valid_html(world: Any) -> None:
     assert len(documents) > 90
     found = checks.invalid(documents)
     assert not found, "\n".join(found)
+
+
+def test_every_page_can_be_used_without_scripts(world: Any, chromium: str) -> None:
+    visits, cookies, url = world
+    troubles: list[str] = []
+    with sync_playwright() as playwright, browser(playwright, chromium) as opened:
+        people = rooms(opened, url, cookies, {"java_script_enabled": False})
+        tabs = {who: room.new_page() for who, room in people.items()}
+        for visit in visits:
+            if visit.name == "styleguide":
+                continue  # its pieces are looked at, not used
+            page = tabs[visit.who]
+            page.goto(visit.path, wait_until="domcontentloaded")
+            assert page.locator("h1").count() == 1, visit.name
+            troubles += [f"{visit.name}: {one}" for one in checks.without_scripts(page)]
+    assert not troubles, "\n".join(sorted(set(troubles)))

@@ -48,8 +48,7 @@ def keep(channel: Channel, wishes: Wishes, *, actor: Actor) -> None:
         is_one_more = channel.pk is None and not channel.is_mail
         if is_one_more and len(services_of(household)) >= MOST_SERVICES:
             raise NotPossible(
-                gettext("There are %(MOST_SERVICES)s services: remove one first.")
-                % {"MOST_SERVICES": MOST_SERVICES}
+                gettext("There are %(n)s services: remove one first.") % {"n": MOST_SERVICES}
             )
         was = {"on": channel.is_on, "topics": channel.topics} if channel.pk else {}
         channel.is_on, channel.topics = wishes.is_on, wishes.topics

@@ -27,8 +27,7 @@ def make(
         good = ApiToken.objects.filter(user=user, household=household, revoked_at=None)
         if good.count() >= MOST_A_PERSON:
             raise NotPossible(
-                gettext("You have %(MOST_A_PERSON)s tokens here: revoke one first.")
-                % {"MOST_A_PERSON": MOST_A_PERSON}
+                gettext("You have %(n)s tokens here: revoke one first.") % {"n": MOST_A_PERSON}
             )
         token, text = ApiToken.make(user, household, name=name, scope=scope)
         audit.record(

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ KEYWORDS: dict[str, Any] = {
     # a reason's text is translated where it is read
     "Reason": (2,),
 }
+# The same words give the same files, whenever they are written.
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
 HOLE = re.compile(r"%\((\w+)\)[sd]|\{(\w*)\}")
 
 
@@ -115,7 +118,7 @@ def read(language: str) -> Catalog:
 def brought_up_to_date(language: str, messages: list[Message]) -> Catalog:
     """Return the catalogue with exactly these messages, keeping what was translated."""
     old = read(language)
-    new = Catalog(locale=language, fuzzy=False)
+    new = Catalog(locale=language, fuzzy=False, creation_date=THEN, revision_date=THEN)
     new.header_comment = "# Thermacell Web. Gathered and compiled by `make words`."
     for message in messages:
         if (known := new.get(message.key, message.context)) is not None:
@@ -135,8 +138,7 @@ def brought_up_to_date(language: str, messages: list[Message]) -> Catalog:
 def as_po(catalog: Catalog) -> bytes:
     file = BytesIO()
     write_po(file, catalog, width=100, omit_header=False, include_lineno=False, sort_output=True)
-    # the same words give the same file, whenever it is written
-    return re.sub(rb'"(?:POT-Creation|PO-Revision)-Date:[^"]*"\n', b"", file.getvalue())
+    return file.getvalue()
 
 
 def as_mo(catalog: Catalog) -> bytes:

@@ -21,7 +21,7 @@ class Repellent(models.TextChoices):
     UNKNOWN = "", gettext_lazy("not known")
     OFF = "off", gettext_lazy("off")
     WARMING = "warming", gettext_lazy("warming up")
-    PROTECTED = "protected", "protecting"
+    PROTECTED = "protected", gettext_lazy("protecting")
 
 
 class NodeQuerySet(models.QuerySet["Node"]):

@@ -16,6 +16,11 @@ from devices import stored
 
 register = template.Library()
 
+ROLE_WORDS = {
+    "owner": gettext_lazy("owner"),
+    "member": gettext_lazy("member"),
+    "viewer": gettext_lazy("viewer"),
+}
 NEAR = {
     0: gettext_lazy("today"),
     1: gettext_lazy("yesterday"),
@@ -179,6 +184,12 @@ def number(value: int) -> str:
     if is_english and 0 <= value < len(NUMBERS):
         return NUMBERS[value]
     return number_format(value, force_grouping=True)
+
+
+@register.filter
+def role_word(role: str) -> str:
+    """Return a household role as a word within a sentence."""
+    return str(ROLE_WORDS.get(role, role))
 
 
 @register.filter

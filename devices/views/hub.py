@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
 from devices.installs import typical
@@ -84,7 +84,8 @@ def _happenings(node: Node) -> list[Happening]:
         lines.append(
             Happening(
                 job.requested_at,
-                f"Install of {job.to_version}: {standing.words[0].lower()}{standing.words[1:]}",
+                gettext("Install of %(version)s: %(state)s")
+                % {"version": job.to_version, "state": _within(standing.words)},
                 standing.tone,
                 standing.icon,
                 reverse("install", args=[job.pk]),
@@ -123,3 +124,9 @@ def _happenings(node: Node) -> list[Happening]:
             sub = offer.get_end_reason_display()
             lines.append(Happening(offer.ended_at, words, "quiet", "dash", sub=sub))
     return sorted(lines, key=lambda line: line.at, reverse=True)[:HAPPENINGS]
+
+
+def _within(words: str) -> str:
+    """Return the words as they stand inside a sentence: German keeps its capitals."""
+    is_kept = (get_language() or "").startswith("de")
+    return words if is_kept else words[:1].lower() + words[1:]

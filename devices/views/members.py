@@ -15,6 +15,7 @@ from devices.forms import InviteForm, RoleForm
 from devices.mail import send
 from devices.models import Household, Invitation, Role
 from devices.policies import Right, may, why_not_reset
+from devices.templatetags.show import role_word
 from devices.views.access import (
     actor_in,
     household_for,
@@ -98,8 +99,8 @@ def role(request: HttpRequest, pk: int, user: int) -> HttpResponse:
         messages.success(
             request,
             (
-                gettext("%(user)s is %(cleaned_data_role)s now.")
-                % {"user": membership.user, "cleaned_data_role": form.cleaned_data["role"]}
+                gettext("%(user)s is %(role)s now.")
+                % {"user": membership.user, "role": role_word(form.cleaned_data["role"])}
             ),
         )
     except verbs.NotPossible as why:

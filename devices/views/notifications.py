@@ -75,7 +75,7 @@ def service_remove(request: HttpRequest, pk: int, channel: int) -> HttpResponse:
     found = _service_of(household, channel)
     channels.remove(found, actor=actor_in(request, household))
     messages.success(
-        request, (gettext("“%(found)s” is removed; its address is forgotten.") % {"found": found})
+        request, (gettext("“%(name)s” is removed; its address is forgotten.") % {"name": found})
     )
     return redirect("notifications", household.pk)
 

@@ -229,7 +229,7 @@ class World:
         """Meet each error page in the middle of typing a password."""
         told = {"email": CLOUD_EMAIL, "password": CLOUD_PASSWORD, "cloud": self.cloud.url}
         refused = {
-            400: browser.session.get(browser.url + "/", headers={"Host": "evil.example"}),
+            400: requests.get(browser.url + "/", headers={"Host": "evil.example"}, timeout=60),
             403: browser.session.post(browser.url + "/accounts/link/", told),
             404: browser.get(f"/nowhere/{CLOUD_PASSWORD}/"),
             405: browser.session.put(browser.url + "/accounts/link/", told),

@@ -55,8 +55,10 @@ def test_a_browser_is_answered_in_its_language() -> None:
 
 def test_what_somebody_chose_stays_with_them_everywhere(owner: User) -> None:
     client = entered(owner)
-    answer = client.post("/language/", {"language": "de", "next": "/history/"})
-    assert answer["Location"] == "/history/"
+    answer = client.post(
+        "/language/", {"language": "de"}, headers={"referer": "http://testserver/history/?q=x"}
+    )
+    assert answer["Location"] == "/history/?q=x"
     assert owner.households.exists()
     owner.refresh_from_db()
     assert owner.language == "de"
@@ -67,7 +69,7 @@ def test_what_somebody_chose_stays_with_them_everywhere(owner: User) -> None:
 
 def test_who_is_not_signed_in_chooses_for_the_browser() -> None:
     client = Client()
-    client.post("/language/", {"language": "es", "next": "/account/login/"})
+    client.post("/language/", {"language": "es"})
     assert "Inicie sesión para ver sus hubs." in client.get("/account/login/").content.decode()
 
 
@@ -80,9 +82,12 @@ def test_what_is_no_language_changes_nothing(owner: User, language: str) -> None
     assert settings.LANGUAGE_COOKIE_NAME not in client.cookies
 
 
-@pytest.mark.parametrize("there", ["https://evil.example/", "//evil.example", "history", ""])
+@pytest.mark.parametrize(
+    "there",
+    ["https://evil.example/", "//evil.example", "history", "http://testserver//x.example/", ""],
+)
 def test_nobody_is_sent_elsewhere(owner: User, there: str) -> None:
-    answer = entered(owner).post("/language/", {"language": "de", "next": there})
+    answer = entered(owner).post("/language/", {"language": "de"}, headers={"referer": there})
     assert answer["Location"] == "/"
 
 

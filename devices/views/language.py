@@ -7,13 +7,14 @@ from django.utils.translation import check_for_language
 from django.views.decorators.http import require_POST
 
 from devices.models import User
-from devices.views.access import way_back
+from devices.views.typed import page_of
 
 
 @require_POST
 def language(request: HttpRequest) -> HttpResponse:
     """Keep the language and go back to the page; what is no language of ours changes nothing."""
-    answer = redirect(way_back(request, "hubs"))
+    page = page_of(request)
+    answer = redirect(page if page != request.path else "hubs")
     wanted = request.POST.get("language", "")
     if wanted not in dict(settings.LANGUAGES) or not check_for_language(wanted):
         return answer

@@ -124,7 +124,7 @@ class Listener:
             self.retained[message.topic] = bool(message.retain)
             self._news.notify_all()
 
-    def wait(self, is_true: Callable[[], object], *, limit_s: float = 30) -> None:
+    def wait(self, is_true: Callable[[], object], *, limit_s: float = 60) -> None:
         """Return once it is true; it is asked again at every message."""
         until = time.monotonic() + limit_s
         with self._news:

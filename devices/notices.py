@@ -187,7 +187,8 @@ def _try(channel: Channel, due: list[Delivery]) -> str:
         except Unsealable:
             return "Its address cannot be opened with this server's keys: enter it again."
         except ServiceUnusable as problem:
-            return str(problem)
+            with override(settings.LANGUAGE_CODE):  # it is stored, and told again to each reader
+                return str(problem)
         return "" if taken else "The service did not take the message, or did not answer."
     if not settings.HAS_MAIL_SERVER:
         return "This server has no mail server: whoever runs it can name one with EMAIL_URL."

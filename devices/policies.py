@@ -152,7 +152,7 @@ _Held = dict[int, frozenset[Right]]
 @contextmanager
 def answering_once(user: User) -> Iterator[None]:
     """Look up once what this person may do where: for pages that only look."""
-    user._held = {}  # type: ignore[attr-defined]
+    user._held = None  # type: ignore[attr-defined]
     try:
         yield
     finally:
@@ -160,12 +160,11 @@ def answering_once(user: User) -> Iterator[None]:
 
 
 def _rights_by_household(user: User) -> _Held:
-    known = cast("dict[str, _Held] | None", getattr(user, "_held", None))
-    if known is None:
+    if not hasattr(user, "_held"):
         return _look_up_rights(user)
-    if "rights" not in known:
-        known["rights"] = _look_up_rights(user)
-    return known["rights"]
+    if user._held is None:
+        user._held = _look_up_rights(user)
+    return cast(_Held, user._held)
 
 
 def _look_up_rights(user: User) -> _Held:

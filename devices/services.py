@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy
 
 log = logging.getLogger(__name__)
 # apprise writes down whole addresses, which are secrets; what went wrong is said by us.
@@ -76,7 +76,7 @@ def read_service(url: str) -> Any:
             f"{key}://" if one.is_fixed else f"{key}s://" for key, one in KINDS.items()
         )
         raise ServiceUnusable(
-            gettext("This is no service that this server can use. It knows %(known)s.")
+            gettext_lazy("This is no service that this server can use. It knows %(known)s.")
             % {"known": known}
         )
     from apprise import AppriseAsset  # only whoever sends pays for loading it
@@ -95,7 +95,7 @@ def read_service(url: str) -> Any:
         service = plugin(**said, asset=asset)
     except Exception as problem:  # each plugin has its own idea of what is wrong
         raise ServiceUnusable(
-            gettext("This address is not complete, or misspelt. Copy it once more.")
+            gettext_lazy("This address is not complete, or misspelt. Copy it once more.")
         ) from problem
     if not kind.is_fixed:
         _require_named_host(service)
@@ -112,7 +112,7 @@ def _require_named_host(service: Any) -> None:
     if not named & set(settings.NOTIFY_HOSTS) or getattr(service, "mode", "") == "cloud":
         allowed = ", ".join(settings.NOTIFY_HOSTS) or "none"
         raise ServiceUnusable(
-            gettext(
+            gettext_lazy(
                 "This server sends to no host but those that whoever runs it named in "
                 "NOTIFY_HOSTS: %(allowed)s. Write the host out, such as "
                 "ntfys://ntfy.sh/my-topic."

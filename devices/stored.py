@@ -36,6 +36,8 @@ SENTENCES = (
     gettext_noop("The service did not take the message, or did not answer."),
     gettext_noop("This server has no mail server: whoever runs it can name one with EMAIL_URL."),
     gettext_noop("The mail server did not take it (%(problem)s)."),
+    gettext_noop("This is no service that this server can use. It knows %(known)s."),
+    gettext_noop("This address is not complete, or misspelt. Copy it once more."),
     # firmware files
     gettext_noop("The cloud no longer offers this file."),
     gettext_noop("The cloud now names another size or MD5."),

@@ -166,7 +166,13 @@ def test_the_household_says_in_which_language_it_is_written_to(owner: User) -> N
 @pytest.mark.parametrize("stored", SENTENCES)
 def test_stored_sentences_are_told_again(stored: str, language: str) -> None:
     values = {"name": "Ann", "hub": "Porch 1.", "words": "Stopped by Ann.", "version": "5.4.0"}
-    values |= {"problem": "SMTPDataError", "bytes": "12", "said": "13", "md5": "ab"}
+    values |= {
+        "known": "slack://",
+        "problem": "SMTPDataError",
+        "bytes": "12",
+        "said": "13",
+        "md5": "ab",
+    }
     with override(language):
         told = told_again(stored % values)
         assert told != stored % values
@@ -222,3 +228,15 @@ def test_a_verdict_is_told_whole(language: str) -> None:
         for entry in every_entry():
             same = set(entry.sentences) & set(english[entry.code].sentences)
             assert not same, f"{entry.code} is still English: {same}"
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Made by"), ("de", "Gemacht von")])
+def test_a_receipt_says_when_and_in_which_zone_it_was_made(
+    owner: User, hub: Node, language: str, words: str
+) -> None:
+    from tests.factories import make_job
+
+    User.objects.update(language=language)
+    text = entered(owner).get(f"/installs/{make_job(hub).pk}/receipt/").content.decode()
+    made = text[text.index(words) :][:400]
+    assert "(UTC)" in made

@@ -293,7 +293,6 @@ LANGUAGE_CODE = "en"
 # Each by its own name.
 LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("es", "Español")]
 LANGUAGE_COOKIE_SECURE, LANGUAGE_COOKIE_HTTPONLY = IS_HTTPS, True
-LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())
 TIME_ZONE = read_time_zone("TIME_ZONE", "UTC")
 USE_TZ = True

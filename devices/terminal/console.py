@@ -7,6 +7,7 @@ every line for people passes `plain`, and JSON is ASCII only.
 import getpass
 import json
 import os
+import select
 import shutil
 import sys
 import unicodedata
@@ -18,6 +19,7 @@ from typing import Any, TextIO
 from devices.terminal.ends import Ended, Exit
 
 CLEAR_LINE = "\r\x1b[K"
+LISTENS_S = 0.5  # how late a Ctrl-C may be heard
 
 
 def plain(text: object) -> str:
@@ -112,7 +114,7 @@ class Console:
         self._close_line()
         while True:
             self._write(f"{plain(question)} [y/n] ", ending="", to_err=True)
-            answer = sys.stdin.readline()
+            answer = _typed_line()
             if not answer:
                 self._write("", to_err=True)
                 return False
@@ -136,6 +138,18 @@ class Console:
         except BrokenPipeError:
             self.is_unheard = self.is_unheard or not to_err
             _silence(stream)
+
+
+def _typed_line() -> str:
+    """Return the next line of the input; a Ctrl-C is heard whenever it comes.
+
+    One that comes just before a blocking read starts is only noted by Python and would wait for the
+    next key, so at a terminal the read starts once there is something to read.
+    """
+    if sys.stdin.isatty():
+        while not select.select([sys.stdin], [], [], LISTENS_S)[0]:
+            pass
+    return sys.stdin.readline()
 
 
 def _silence(stream: TextIO) -> None:

@@ -16,14 +16,15 @@ LABELS = {
 
 
 def is_allowed(base_url: str) -> bool:
-    """May this cloud be called? A simulated one on this machine only when that is allowed."""
+    """May this cloud be called? A simulated one on this machine only when that is allowed,
+    or when it is the one to try things out with."""
     try:
         address = checked_base_url(base_url)
     except CloudError:
         return False
     if is_this_machine(urlsplit(address).hostname or "") and settings.LOOPBACK_CLOUDS:
         return True
-    return address in settings.ALLOWED_CLOUDS
+    return address in (*settings.ALLOWED_CLOUDS, settings.TRIAL_CLOUD_URL)
 
 
 def require_allowed(base_url: str) -> None:

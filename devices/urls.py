@@ -64,6 +64,7 @@ urlpatterns = [
     path("audit/export.jsonl", trail.audit_jsonl, name="audit_jsonl"),
     path("accounts/", accounts.accounts, name="accounts"),
     path("accounts/link/", accounts.account_link, name="account_link"),
+    path("accounts/try/", accounts.account_try, name="account_try"),
     path("accounts/<int:pk>/sign-in/", accounts.account_reconnect, name="account_reconnect"),
     path("accounts/<int:pk>/forget-password/", accounts.account_forget, name="account_forget"),
     path("accounts/<int:pk>/unlink/", accounts.account_unlink, name="account_unlink"),

@@ -1,13 +1,16 @@
 """The whole product as real processes: web server, worker, and the demo's simulated cloud."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 90
@@ -92,3 +95,27 @@ class Product:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Browser:
+    """A person's browser without scripts: cookies, and the token of each form."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.session = url, requests.Session()
+        self.session.trust_env = False
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.url + path, timeout=60, **options)
+
+    def post(self, path: str, page: str = "", **told: str) -> requests.Response:
+        """Open the page, fill in its form and send it."""
+        opened = self.get(page or path)
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', opened.text)
+        agreed = re.search(r'name="agreed" value="([^"]+)"', opened.text)
+        told |= {"csrfmiddlewaretoken": token[1] if token else ""}
+        told |= {"agreed": agreed[1]} if agreed and "agreed" not in told else {}
+        return self.session.post(self.url + path, told, timeout=60)
+
+    @property
+    def session_id(self) -> str:
+        return self.session.cookies.get("sessionid", "") or ""

@@ -175,6 +175,10 @@ TABLE: dict[str, Row] = {
         "200 403 403 403 403 403 403 200 403 302",  # 200: the form again, no cloud answers there
         body=lambda home: {"email": "a@example.com", "password": "x", "household_id": home.own},
     ),
+    "account_try": Row(
+        NO,
+        "404 403 403 403 403 403 403 404 403 302",  # 404: no simulated cloud can be started there
+    ),
     "account_reconnect": Row(MANAGE, MANAGE, args={"pk": "account"}),
     "account_forget": Row(NO, MANAGE_DONE, args={"pk": "account"}),
     "account_unlink": Row(MANAGE, MANAGE_DONE, args={"pk": "account"}),

@@ -24,7 +24,7 @@ import requests
 from django.urls import URLPattern, get_resolver
 
 from tests import canaries, services
-from tests.product import ROOT, Product, free_port
+from tests.product import ROOT, Browser, Product, free_port
 from tests.simcloud_process import SimCloud
 from thermacell_web.keys import read_keys
 
@@ -37,30 +37,6 @@ SERVICE_SECRET = "canary-Service-topic-40226"
 SIGNATURE = "canarysignature4f2c9d11e7"
 PACE = 40
 LIMIT_S = 150
-
-
-class Browser:
-    """A person's browser: cookies, and the token of each form."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.session = url, requests.Session()
-        self.session.trust_env = False
-
-    def get(self, path: str, **options: Any) -> requests.Response:
-        return self.session.get(self.url + path, timeout=60, **options)
-
-    def post(self, path: str, page: str = "", **told: str) -> requests.Response:
-        """Open the page, fill in its form and send it."""
-        opened = self.get(page or path)
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', opened.text)
-        agreed = re.search(r'name="agreed" value="([^"]+)"', opened.text)
-        told |= {"csrfmiddlewaretoken": token[1] if token else ""}
-        told |= {"agreed": agreed[1]} if agreed and "agreed" not in told else {}
-        return self.session.post(self.url + path, told, timeout=60)
-
-    @property
-    def session_id(self) -> str:
-        return self.session.cookies.get("sessionid", "") or ""
 
 
 class World:

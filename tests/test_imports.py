@@ -69,6 +69,7 @@ LAYERS: dict[str, int] = {
     "api": 5,
     "homeassistant": 5,
     "launch": 5,
+    "trial": 4,
     "terminal": 5,
     "templatetags": 5,
     "views": 5,

@@ -96,9 +96,11 @@ def read_time_zone(name: str, default: str) -> str:
 
 
 def read_origin(name: str, default: str) -> str:
-    """Return an address such as https://hubs.example.org, without path or trailing slash."""
+    """Return an address such as https://hubs.example.org, without path or trailing slash; "" for
+    none, where that is the default.
+    """
     value = (given(name) or default).rstrip("/")
-    if not _is_origin(value, {"http", "https"}):
+    if value and not _is_origin(value, {"http", "https"}):
         refuse(name, "be an address without a path, such as https://hubs.example.org", value)
     return value
 

@@ -337,6 +337,8 @@ LOOPBACK_CLOUDS = "loopback" in _clouds
 ALLOWED_CLOUDS = tuple(
     dict.fromkeys([DEFAULT_CLOUD_URL, *(cloud for cloud in _clouds if cloud != "loopback")])
 )
+# Where `manage.py start` can have a simulated cloud for trying things out; empty when it cannot.
+TRIAL_CLOUD_URL = read_origin("TRIAL_CLOUD_URL", "")
 # A firmware file may be this large, and all that are kept together this much.
 FIRMWARE_FILE_BYTES = read_number("FIRMWARE_FILE_MB", 16, 1, 1024) * 1_000_000
 FIRMWARE_ARCHIVE_BYTES = read_number("FIRMWARE_ARCHIVE_MB", 500, 1, 1_000_000) * 1_000_000

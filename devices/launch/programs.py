@@ -54,8 +54,8 @@ def watchdog() -> Program:
     return Program(WATCHDOG, command, rank=500, stop_wait_s=2, starts_last=True)
 
 
-def cloud(port: int, state: Path, *options: str) -> Program:
-    """Return the simulated cloud of the demo."""
+def cloud(port: int, state: Path, *options: str, starts_last: bool = False) -> Program:
+    """Return the simulated cloud: of the demo, or one to start once it is asked for."""
     return Program(
         CLOUD,
         [
@@ -64,6 +64,7 @@ def cloud(port: int, state: Path, *options: str) -> Program:
         ],
         rank=100,
         stop_wait_s=3,
+        starts_last=starts_last,
     )
 
 

@@ -1,12 +1,13 @@
 """Cloud accounts: link, sign in again, forget a kept password, unlink."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from devices import trial
 from devices.accounts import link_account, trouble_code, unlink_account
 from devices.cloud.errors import CloudError
 from devices.context import chosen
@@ -67,9 +68,40 @@ def account_link(request: HttpRequest) -> HttpResponse:
     values = {
         "form": form,
         "is_one": len(households) == 1,
-        "is_first": not accounts_for(person(request)).exists(),
+        "is_first": not accounts_for(person(request)).exclude(state=AccountState.UNLINKED).exists(),
+        "may_try": trial.is_possible(),
     }
     return render(request, "devices/account_link.html", values)
+
+
+@sensitive_post_parameters("password")
+@require_POST
+@signed_in
+def account_try(request: HttpRequest) -> HttpResponse:
+    """Link simulated hubs for who only wants to look; waits for their cloud to start."""
+    households = households_of(person(request), Right.MANAGE)
+    if not households:
+        return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
+    if not trial.is_possible():
+        raise Http404
+    wanted = request.POST.get("household_id", "")
+    household = next((one for one in households if str(one.pk) == wanted), households[0])
+    try:
+        trial.begin(household, actor=actor_in(request, household))
+    except trial.DoesNotStart:
+        messages.error(request, NO_TRIAL)
+    except CloudError as problem:
+        messages.error(request, _sentence(problem))
+    else:
+        messages.success(
+            request,
+            gettext(
+                "Simulated hubs are yours to try things out with; nothing real is touched. "
+                "When you have seen enough, unlink their account under Accounts."
+            ),
+        )
+        return redirect("hubs")
+    return redirect("account_link")
 
 
 @sensitive_post_parameters("password")
@@ -126,6 +158,10 @@ def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 NO_RIGHT = gettext_lazy("Only an owner of a household links cloud accounts.")
+NO_TRIAL = gettext_lazy(
+    "The simulated hubs did not start, and nothing was linked. Try once more; if it stays so, "
+    "whoever runs this server finds the reason in the file log/cloud.log of its data folder."
+)
 
 
 def _running(account: CloudAccount) -> int:

@@ -30,6 +30,7 @@ NOT_PAGES = {
     *("hubs_live", "hub_live", "install_live", "batch_live", "home_assistant_live"),
     *("hubs_check", "hub_check", "hub_file_ask", "install_ask_again", "install_cancel"),
     *("proposal_withdraw", "proposal_link", "batch_stop", "batch_go_on", "account_forget"),
+    "account_try",
     *("language", "household_choose", "household_support", "server_person_act", "member_role"),
     *("invitation_withdraw", "home_assistant_test", "token_revoke", "notification_test"),
     *("notification_service_remove", "account_signup", "account_email", "account_set_password"),

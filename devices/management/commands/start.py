@@ -17,10 +17,10 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from devices import wake, welcome
+from devices import trial, wake, welcome
 from devices.launch import CannotStart, demo, prepare, programs
 from devices.launch.leftovers import Lock, sweep
-from devices.launch.ports import read_port, require_free
+from devices.launch.ports import free_port, read_port, require_free
 from devices.launch.programs import BRIDGE
 from devices.launch.supervisor import Program, ProgramState, Supervisor
 from devices.management.commands.demo_data import staff_codes
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="sample data, simulated cloud")
         parser.add_argument("--host", help="address to listen on (BIND, else 127.0.0.1)")
         parser.add_argument("--port", help="port of the web server (PORT, else 8000)")
-        parser.add_argument("--cloud-port", help="demo: the cloud's (CLOUD_PORT, else PORT+1)")
+        parser.add_argument("--cloud-port", help="the simulated cloud's (CLOUD_PORT, else PORT+1)")
         parser.add_argument("--mqtt", help="demo: the broker to show the sample hubs at")
         parser.add_argument("--data-dir", help="demo: where its data lives (else var/demo)")
         parser.add_argument(
@@ -77,12 +77,8 @@ class Start:
         self.target = "make demo" if self.is_demo else "make run"
         self.bind = options["host"] or os.environ.get("BIND") or "127.0.0.1"
         self.port = read_port(options["port"] or os.environ.get("PORT") or "8000", "PORT")
-        self.cloud_port = 0
+        self.cloud_port = self._cloud_port(options["cloud_port"] or os.environ.get("CLOUD_PORT"))
         if self.is_demo:
-            cloud_port = options["cloud_port"] or os.environ.get("CLOUD_PORT")
-            self.cloud_port = read_port(cloud_port or str(self.port + 1), "CLOUD_PORT")
-            if self.cloud_port == self.port:
-                raise CannotStart(f"PORT and CLOUD_PORT must differ; both are {self.port}.")
             data_dir = Path(options["data_dir"] or settings.BASE_DIR / "var" / "demo")
             self._enter_demo(data_dir, options["mqtt"] or "")
         self.public_url = (
@@ -95,6 +91,23 @@ class Start:
             working_folder=settings.BASE_DIR,
             programs=self._programs(),
         )
+
+    def _cloud_port(self, given: str | None) -> int:
+        """Return the simulated cloud's port: as given, or as kept, or the one after the server's.
+
+        Only the demo insists on it; elsewhere another free one will do.
+        """
+        if given:
+            port = read_port(given, "CLOUD_PORT")
+            if port == self.port:
+                raise CannotStart(f"PORT and CLOUD_PORT must differ; both are {port}.")
+            return port
+        if self.is_demo:
+            return read_port(str(self.port + 1), "CLOUD_PORT")
+        kept = trial.asked_port()
+        if kept and kept != self.port:
+            return kept
+        return free_port("127.0.0.1", after=self.port if self.port < 65535 else 1023)
 
     def _enter_demo(self, data_dir: Path, mqtt_url: str) -> None:
         """Begin anew in the demo's own environment, unless this is it already."""
@@ -126,6 +139,10 @@ class Start:
                     self.cloud_port, state, "--hubs", hubs, "--speed", str(demo.PACE), *users
                 )
             )
+        else:
+            state = trial.folder() / "cloud.sqlite3"
+            options = ["--hubs", str(trial.HUBS), "--user", f"{trial.EMAIL}:{trial.PASSWORD}"]
+            wanted.append(programs.cloud(self.cloud_port, state, *options, starts_last=True))
         return wanted
 
     def run(self) -> None:
@@ -160,10 +177,16 @@ class Start:
         started_at = timezone.now()
         wake.wake_installs()
         wake.wake_chores()
-        self.supervisor.start({**os.environ, "PUBLIC_URL": self.public_url})
+        environment = {**os.environ, "PUBLIC_URL": self.public_url}
+        if not self.is_demo:
+            environment["TRIAL_CLOUD_URL"] = trial.address(self.cloud_port)
+        self.supervisor.start(environment)
         if self.is_demo:
             self._wait_for(programs.CLOUD, self._cloud_answers)
             call_command("demo_data", verbosity=0)
+        elif not trial.is_in_use(trial.address(self.cloud_port)):
+            trial.forget()
+        self._start_trial()
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
         self._announce(time.monotonic() - began)
@@ -236,6 +259,8 @@ class Start:
             now = self.supervisor.states()
             if BRIDGE in now and now[BRIDGE].state == "STOPPED":
                 self._start_bridge()
+            if programs.CLOUD in now and now[programs.CLOUD].state == "STOPPED":
+                self._start_trial()
             for name, state in now.items():
                 self._watch(name, known.get(name), state)
             known |= {name: state for name, state in now.items() if state.state == "RUNNING"}
@@ -249,6 +274,11 @@ class Start:
             if prepare.is_bridge_wanted():
                 self.supervisor.start_program(BRIDGE)
         connections.close_all()
+
+    def _start_trial(self) -> None:
+        """Start the simulated cloud beside real ones once somebody wants to try things out."""
+        if not self.is_demo and trial.asked_port() == self.cloud_port:
+            self.supervisor.start_program(programs.CLOUD)
 
     def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
         if now.state == "FATAL":

@@ -1,0 +1,110 @@
+"""Trying things out with simulated hubs, beside real ones in a running installation."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from devices import trial
+from devices.clouds import is_allowed
+from devices.models import AuditEvent, CloudAccount, Role
+from tests.factories import make_account, make_household, make_user
+from tests.product import Browser, free_port
+from tests.test_start import Started, eventually
+
+LINK, TRY = "/accounts/link/", "/accounts/try/"
+
+
+@pytest.mark.processes
+def test_simulated_hubs_are_one_button_away_until_their_account_is_unlinked(
+    tmp_path: Path,
+) -> None:
+    product = Started(tmp_path / "home", demo=False)
+    person = Browser(product.url)
+    with product:
+        way_in = re.search(r"/welcome/\S+/", product.text)
+        assert way_in
+        page = person.post(
+            way_in[0],
+            name="Ada",
+            email="ada@example.com",
+            password="mosquito-free-evening",
+            household="Garden house",
+            time_zone="Europe/Berlin",
+        )
+        assert f'formaction="{TRY}"' in page.text
+        assert not product.processes("cloud")
+        page = person.post(TRY, page=LINK)
+        assert "Simulated hubs are yours to try things out with" in page.text
+        eventually(lambda: person.get("/").text.count("<span>Simulated<") == trial.HUBS)
+        assert f'formaction="{TRY}"' not in person.get(LINK).text
+    assert not product.processes()
+
+    with product:  # where it was, without anybody asking
+        page = person.get("/accounts/")
+        port = re.search(r"127\.0\.0\.1:(\d+)", page.text)
+        unlink = re.search(r"/accounts/\d+/unlink/", page.text)
+        assert port
+        assert unlink
+        eventually(lambda: product.answer("/apiversions", int(port[1])) == 200)
+        assert person.post(unlink[0]).status_code == 200
+
+    with product:
+        assert not product.processes("cloud")
+        assert f'formaction="{TRY}"' in person.get(LINK).text
+
+
+@pytest.fixture
+def owner(client: Client, db: Any, tmp_path: Path, settings: Any) -> Client:
+    settings.DATA_DIR = tmp_path
+    settings.LOOPBACK_CLOUDS = False
+    client.force_login(make_user(role=Role.OWNER, household=make_household("Garden house")))
+    return client
+
+
+def test_where_none_can_be_started_the_page_says_who_can(owner: Client) -> None:
+    page = owner.get(LINK).content.decode()
+    assert "make demo PORT=8100" in page
+    assert TRY not in page
+    assert owner.post(TRY).status_code == 404
+
+
+def test_a_simulated_cloud_that_does_not_start_links_nothing(owner: Client, settings: Any) -> None:
+    settings.TRIAL_CLOUD_URL = trial.address(free_port())
+    settings.ENGINE_PACE = 100
+    page = owner.post(TRY, follow=True)
+    assert "The simulated hubs did not start, and nothing was linked." in page.content.decode()
+    assert not CloudAccount.objects.exists()
+    assert not AuditEvent.objects.filter(action__startswith="account.").exists()
+
+
+def test_no_other_cloud_on_this_machine_is_called(owner: Client, settings: Any) -> None:
+    settings.TRIAL_CLOUD_URL = trial.address(8001)
+    assert is_allowed("http://127.0.0.1:8001")
+    assert not is_allowed("http://127.0.0.1:8002")
+    settings.TRIAL_CLOUD_URL = ""
+    assert not is_allowed("http://127.0.0.1:8001")
+
+
+def test_it_is_in_use_until_the_last_account_is_unlinked(owner: Client) -> None:
+    here = trial.address(8001)
+    account = make_account(base_url=here)
+    make_account(base_url=here, state="signed_out")
+    assert trial.is_in_use(here)
+    assert not trial.is_in_use(trial.address(8002))
+    CloudAccount.objects.exclude(pk=account.pk).update(state="unlinked")
+    assert trial.is_in_use(here)
+    CloudAccount.objects.update(state="unlinked")
+    assert not trial.is_in_use(here)
+
+
+@pytest.mark.parametrize(("written", "port"), [("8001", 8001), ("", None), ("half", None)])
+def test_a_wish_is_a_port_or_none(owner: Client, written: str, port: int | None) -> None:
+    assert trial.asked_port() is None
+    trial.folder().mkdir()
+    (trial.folder() / "port").write_text(written)
+    assert trial.asked_port() == port
+    trial.forget()
+    assert trial.asked_port() is None

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 APART := env -u DATABASE_URL -u REDIS_URL ENV_FILE= DATA_DIR="$(SCRATCH)"
 # What make is told on the command line (PORT=, CLOUD_PORT=, BIND=) reaches the programs by itself.
 
-.PHONY: help setup demo run test lint check pytest words key screenshots bench chaos soak clean
+.PHONY: help setup demo run test lint check pytest words key screenshots pictures bench chaos soak clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -98,6 +98,11 @@ key: $(RUNTIME) ## Print a fresh key for ENCRYPTION_KEYS
 
 screenshots: $(DEV) ## Take the README's screenshots anew
 	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" $(BIN)/python -m tests.browser.screenshots
+
+pictures: $(DEV) ## Take a picture of every page in every look, in var/pictures
+	@rm -rf var/pictures; mkdir -p var/pictures
+	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" PICTURES="$(CURDIR)/var/pictures" \
+	    $(BIN)/python -m pytest -q -n 2 -m browser -k "every_page_on_a" tests/browser/test_every_page.py
 
 bench: $(DEV) ## Measure pages, trail, simulated cloud and bridge (a quarter of an hour)
 	@$(BIN)/python -m tests.bench.bench_pages

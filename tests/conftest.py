@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.utils import translation
 
 from tests import find_browser, mosquitto, services
 from tests.simcloud_process import SimCloud
@@ -48,6 +49,15 @@ def the_clock_goes_on() -> Iterator[None]:
     """Fail the test that leaves the clock moved or standing, not one of those that follow it."""
     yield
     assert not time_machine.escape_hatch.is_travelling(), "the clock was left moved"
+
+
+@pytest.fixture(autouse=True)
+def the_language_is_not_yet_chosen() -> None:
+    """Forget the language of the last request: it stays with its thread, and all tests share one.
+
+    A server's threads do not mind, for each request chooses anew.
+    """
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -3,15 +3,17 @@
 The pages are those of the access table, which knows every address: a new one cannot escape.
 """
 
+import os
 import shutil
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from devices.models import AccountState, Channel, Household, Role, State
@@ -176,6 +178,16 @@ def rooms(opened: Any, url: str, cookies: Any, look: Any) -> dict[str, BrowserCo
     return found
 
 
+def keep(page: Page, name: str, other: Literal["light", "dark"]) -> None:
+    """Take the page's picture in both colour schemes, where `make pictures` says it is kept."""
+    if not (folder := os.environ.get("PICTURES")):
+        return
+    mine: Literal["light", "dark"] = "dark" if other == "light" else "light"
+    for scheme in (other, mine):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.screenshot(path=Path(folder) / f"{name}-{scheme}.png", full_page=True)
+
+
 def walk(world: Any, chromium: str, look: str) -> None:
     """Look at every page so; what is wrong with any of them is told together at the end."""
     visits, cookies, url = world
@@ -202,6 +214,7 @@ def walk(world: Any, chromium: str, look: str) -> None:
             listening[0] = True
             page.goto(visit.path)
             assert page.locator("h1").count() == 1, visit.name
+            keep(page, f"{visit.name}-{look}", other)
             found = checks.refused(page)
             listening[0] = False
             found += checks.accessibility(page)
@@ -218,6 +231,7 @@ def walk(world: Any, chromium: str, look: str) -> None:
             listening[0] = True
             with page.expect_navigation():
                 form.evaluate("(form) => { form.noValidate = true; form.requestSubmit(); }")
+            keep(page, f"{visit.name} sent empty-{look}", other)
             found = checks.refused(page)
             listening[0] = False
             found += checks.accessibility(page)

@@ -13,7 +13,7 @@ import time_machine
 from django.core.cache import cache
 from django.utils import translation
 
-from tests import find_browser, mosquitto, services
+from tests import find_browser, mosquitto, prepared, services
 from tests.simcloud_process import SimCloud
 
 LEFT_OUT = "Left out: "
@@ -30,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that wait for real processes: none of them is left for the end."""
     waiting = {item.path for item in items if item.get_closest_marker("processes")}
     items.sort(key=lambda item: item.path not in waiting)
+
+
+def pytest_configure() -> None:
+    """Let all runners share what the first of them prepares."""
+    prepared.begin()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import requests
 
+from tests import prepared
+
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 90
 KEPT = ("PATH", "HOME", "LANG", "CI")
@@ -24,12 +26,22 @@ def free_port() -> int:
 
 
 class Product:
-    """`manage.py start --demo` in a folder of its own; a context manager."""
+    """`manage.py start --demo` in a folder of its own; a context manager.
+
+    Unless has_tables is said to be false, a first start finds its database with tables.
+    """
 
     def __init__(
-        self, data_dir: Path, *, port: int = 0, demo: bool = True, mqtt_url: str = ""
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        demo: bool = True,
+        mqtt_url: str = "",
+        has_tables: bool = True,
     ) -> None:
         self.data_dir = data_dir
+        self.needs_tables = has_tables and not (data_dir / prepared.SQLITE).exists()
         self.port = port or free_port()
         self.cloud_port = free_port()
         self.demo = demo
@@ -52,6 +64,9 @@ class Product:
         """Start it and return once it says that it is running; raises AssertionError with what
         it said instead.
         """
+        if self.needs_tables:
+            self.needs_tables = False
+            prepared.lay({**self.environment, "DATA_DIR": str(self.data_dir)})
         words = ["--demo", "--data-dir", str(self.data_dir)] if self.demo else []
         if self.demo:
             words += ["--cloud-port", str(self.cloud_port)]

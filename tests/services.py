@@ -6,7 +6,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 IS_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -37,12 +41,19 @@ def with_database(url: str, name: str) -> str:
 
 
 @contextmanager
-def fresh_database() -> Iterator[str]:
-    """Yield the address of a fresh, empty PostgreSQL database; it is gone afterwards."""
+def as_owner() -> "Iterator[psycopg.Connection]":
+    """Yield a connection that makes and drops databases."""
     import psycopg
 
+    with psycopg.connect(postgres_url(), autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Yield the address of a fresh, empty PostgreSQL database; it is gone afterwards."""
     server, name = postgres_url(), f"thermacell_web_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
+    with as_owner() as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
         try:
             yield with_database(server, name)

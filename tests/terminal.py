@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from tests import prepared
 from tests.simcloud_process import SimCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,7 +134,7 @@ class Terminal:
 
     def set_up(self) -> None:
         """Make the tables, a household with an owner and a viewer, and link the account."""
-        self.ok("migrate", "--verbosity", "0")
+        prepared.lay(self.environment)
         self.ok("household", "create", "Garden", "--owner", OWNER, typed=f"{PASSWORD}\n")
         add = ("household", "add", "Garden", "--email", VIEWER, "--role", "viewer")
         self.ok(*add, typed=f"{PASSWORD}\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import prepared
 from tests.services import ROOT
 
 WRITERS, ROWS = 4, 40
@@ -39,7 +40,7 @@ def test_many_writers_make_one_chain_without_forks_or_gaps(
 ) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     env = environment(tmp_path, url)
-    assert manage(env, "migrate", "--verbosity", "0").returncode == 0
+    prepared.lay(env)
     writers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.audit_writer", f"writer{n}", str(ROWS)],

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from devices.launch.leftovers import Lock
+from tests import prepared
 from tests.simcloud_process import SimCloud
 from tests.terminal import CLOUD_EMAIL, CLOUD_PASSWORD, OWNER, PACE, Terminal
 
@@ -229,7 +230,7 @@ def manifest(file: Path) -> dict[str, Any]:
 
 
 def an_owner_in(terminal: Kept) -> Kept:
-    terminal.ok("migrate", "--verbosity", "0")
+    prepared.lay(terminal.environment)
     terminal.ok("household", "create", "Garden", "--owner", OWNER, typed="mosquito-free-evening\n")
     return terminal
 
@@ -337,7 +338,7 @@ def test_without_postgresqls_programs_a_sentence_says_what_to_install(
 ) -> None:
     terminal = Kept(simcloud, tmp_path / "data")
     terminal.environment |= {"DATABASE_URL": postgres_url, "PATH": str(tmp_path)}
-    terminal.ok("migrate", "--verbosity", "0")
+    prepared.lay(terminal.environment)
     done = terminal.run("backup", str(tmp_path / "kept.tar.gz"))
     says(done, "pg_dump is not on this machine", "postgresql-client")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -18,6 +18,7 @@ from devices import rotation
 from devices.models import AuditEvent, CloudAccount
 from devices.models.account import Unsealable, is_sealed_anew, reseal, seal, unseal
 from devices.rotation import sealed_fields
+from tests import prepared
 from tests.factories import make_account
 from tests.services import ROOT
 from thermacell_web.keys import KeyRing, read_keys
@@ -197,7 +198,7 @@ def test_tokens_refreshed_all_the_time_survive_three_rotations(tmp_path: Path) -
         assert process.returncode == 0, troubled
         return said
 
-    run("migrate", "--verbosity", "0")
+    prepared.lay(environment)
     run(
         "shell",
         "-v0",

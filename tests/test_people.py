@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from devices import people
 from devices.models import AuditEvent, Household, Invitation, Membership, Role, User
+from tests import prepared
 from tests.factories import (
     PASSWORD,
     make_account,
@@ -307,7 +308,7 @@ def test_two_owners_who_leave_at_once_leave_one_behind(
         assert process.returncode == 0, said
         return said
 
-    run("manage.py", "migrate", "--verbosity", "0")
+    prepared.lay(environment)
     run("-c", MAKE)
     at = str(timezone.now().timestamp() + 6)
     both = [start("-c", RACE, f"{name}@example.com", at) for name in ("a", "b")]

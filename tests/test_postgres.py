@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import prepared
 from tests.simcloud_process import SimCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +42,7 @@ def test_an_install_through_a_worker_with_its_queue_in_postgresql(
                 timeout=120,
             )
 
-        assert manage("migrate", "--verbosity", "0").returncode == 0
+        prepared.lay(environment)
         worker = subprocess.Popen(
             [sys.executable, "manage.py", "qcluster"], cwd=ROOT, env=environment
         )

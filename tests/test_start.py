@@ -89,7 +89,7 @@ def eventually(
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    product = Started(tmp_path_factory.mktemp("demo") / AWKWARD)
+    product = Started(tmp_path_factory.mktemp("demo") / AWKWARD, has_tables=False)
     with product:
         yield product
     product.clean()
@@ -252,7 +252,7 @@ def test_a_start_under_make_ends_with_make(stopped: Started) -> None:
 
 @pytest.mark.processes
 def test_a_first_start_for_real_hubs_prints_the_way_in(tmp_path: Path) -> None:
-    product = Started(tmp_path / "home", demo=False)
+    product = Started(tmp_path / "home", demo=False, has_tables=False)
     with product:
         found = re.search(rf"{product.url}/welcome/(\S+)/", product.text)
         assert found

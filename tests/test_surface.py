@@ -20,6 +20,7 @@ from django.test import Client
 
 from devices.launch.programs import web
 from devices.models import AuditEvent, Node
+from tests import prepared
 from tests.engine import confirm, end_of, link, run_until
 from tests.factories import make_household, make_owner
 from tests.product import ROOT, free_port
@@ -146,7 +147,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The product behind one https proxy, with one household."""
     variables = {"PUBLIC_URL": f"https://{HOST}", "BEHIND_PROXY": "true"}
     site = Site(tmp_path_factory.mktemp("surface"), variables)
-    site.manage("migrate", "--verbosity", "0")
+    prepared.lay(site.environment)
     site.manage("collectstatic", "--no-input", "--verbosity", "0")
     site.manage("shell", "-v0", "-c", SET_UP)
     with site:
@@ -316,7 +317,7 @@ def test_without_a_proxy_nothing_that_is_forwarded_counts(
 ) -> None:
     folder = tmp_path_factory.mktemp("bare")
     bare = Site(folder, {"PUBLIC_URL": f"https://{HOST}"})
-    bare.manage("migrate", "--verbosity", "0")
+    prepared.lay(bare.environment)
     bare.manage("collectstatic", "--no-input", "--verbosity", "0")
     with bare:
         for header in ({"X-Forwarded-Proto": "https"}, {"X-Forwarded-Ssl": "on"}, {}):

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests import prepared
 from tests.terminal import (
     CLOUD_EMAIL,
     CLOUD_PASSWORD,
@@ -43,7 +44,7 @@ def test_the_worker_works_and_when_it_dies_the_terminal_takes_over(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with a_terminal(tmp_path_factory.mktemp("worker"), hubs=2, is_set_up=False) as terminal:
-        terminal.ok("migrate", "--verbosity", "0")
+        prepared.lay(terminal.environment)
         terminal.ok("household", "create", "Garden", "--owner", OWNER, typed=f"{PASSWORD}\n")
         with a_worker(terminal) as worker:
             link = ("cloud_account", "link", "--email", CLOUD_EMAIL, "--json")

@@ -23,6 +23,7 @@ def web(bind: str, port: int) -> Program:
         *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
         *("--graceful-timeout", "3", "--keep-alive", "15", "--max-requests", "20000"),
         *("--max-requests-jitter", "2000", "--no-control-socket", "--log-level", "warning"),
+        "--preload",  # read once for both workers, and a new one is there at once
         # whom to believe about https and addresses is decided in the settings alone
         *("--forwarded-allow-ips", ""),
     ]
@@ -59,7 +60,7 @@ def cloud(port: int, state: Path, *options: str, starts_last: bool = False) -> P
     return Program(
         CLOUD,
         [
-            *(sys.executable, "manage.py", "simcloud", "--host", "127.0.0.1"),
+            *(sys.executable, "-m", "devices.simcloud", "--host", "127.0.0.1"),
             *("--port", str(port), "--state", str(state), *options),
         ],
         rank=100,

@@ -21,6 +21,7 @@ import requests
 
 from devices.launch import leftovers
 from devices.launch.cluster import LocalCluster
+from tests import prepared
 from tests.chaos.tables import Tables
 from tests.product import ROOT, Product
 from tests.simcloud_process import SimCloud
@@ -90,7 +91,7 @@ class Installation(Product):
 
     def set_up(self) -> None:
         """Make the tables, the households, their people and their accounts, and start."""
-        self.manage("migrate", "--verbosity", "0")
+        prepared.lay(self.environment)
         for home in range(self.homes):
             name = f"House {home}"
             create = ("household", "create", name, "--owner", self.owner(home))

@@ -1,6 +1,6 @@
 """How pages say times, spans, sizes and states."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -117,9 +117,25 @@ def day_words(at: datetime, now: datetime) -> str:
     if days in NEAR:
         return str(NEAR[days])
     local = timezone.localtime(at)
-    if local.year == timezone.localtime(now).year:
-        return dateformat.format(local, pgettext("date", "j M"))
-    return dateformat.format(local, pgettext("date", "j M Y"))
+    return day(local) if local.year == timezone.localtime(now).year else day_and_year(local)
+
+
+@register.filter
+def day(at: date) -> str:
+    """Return "3 Oct"."""
+    return dateformat.format(at, pgettext("date", "j M"))
+
+
+@register.filter
+def day_and_year(at: date) -> str:
+    """Return "3 Oct 2024"."""
+    return dateformat.format(at, pgettext("date", "j M Y"))
+
+
+@register.filter
+def day_hour_and_zone(at: datetime) -> str:
+    """Return "3 October 2024, 14:02 CEST", for pages that may be read anywhere."""
+    return dateformat.format(timezone.localtime(at), pgettext("date", "j F Y, H:i e"))
 
 
 def days_from(at: datetime, now: datetime) -> int:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -54,6 +55,7 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
+Jars = dict[str, dict[str, str]]
 PEOPLE = (
     *("owner", "member", "viewer"),  # of the household
     *("support", "ungranted", "auditor", "administrator"),  # staff; support with and without leave
@@ -465,26 +467,36 @@ def signed_in(user: User | None) -> dict[str, str]:
     return {name: morsel.value for name, morsel in client.cookies.items()}
 
 
-@pytest.fixture
-def home() -> Home:
-    return Home()
+@pytest.fixture(scope="module")
+def rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[Home, Jars]]:
+    """Yield the household, and everybody's cookies; every test leaves them as they are."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        home = Home()
+        jars = {
+            who: signed_in(home.people.get(who.replace("ungranted", "support"))) for who in PEOPLE
+        }
+        with django_db_blocker.block():
+            yield home, jars
+        transaction.set_rollback(True)
 
 
 @pytest.fixture
-def ask(home: Home) -> Callable[..., HttpResponse]:
+def home(rows: tuple[Home, Jars]) -> Home:
+    return rows[0]
+
+
+@pytest.fixture
+def ask(rows: tuple[Home, Jars]) -> Callable[..., HttpResponse]:
     """Return a function that sends one request as one of PEOPLE and undoes what it did."""
-
-    sessions = {
-        who: signed_in(home.people.get(who.replace("ungranted", "support"))) for who in PEOPLE
-    }
+    home, jars = rows
+    client = Client()
 
     def send(who: str, verb: str, path: str, body: dict[str, Any] | None = None) -> Any:
         cache.clear()
         # the same person of support, with and without the household's leave
         until = timezone.now() + timedelta(hours=1) if who == "support" else None
         Household.objects.filter(pk=home.household.pk).update(support_until=until)
-        client = Client()
-        client.cookies.load(sessions[who])
+        client.cookies = SimpleCookie(jars[who])
         with transaction.atomic():
             answer = client.generic(verb, path) if body is None else client.post(path, body)
             transaction.set_rollback(True)
@@ -579,7 +591,7 @@ def test_an_outsiders_lists_are_the_same_as_if_the_household_did_not_exist(
     time_machine.move_to(timezone.now(), tick=False)
     path = query.format(canary=CANARY, job=home.job.pk)
     before = {who: plain(ask(who, "GET", path)) for who in OUTSIDERS}
-    home.household.delete()
+    Household.objects.filter(pk=home.household.pk).delete()
     assert {who: plain(ask(who, "GET", path)) for who in OUTSIDERS} == before
 
 

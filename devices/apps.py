@@ -1,5 +1,7 @@
 """The app's entry in Django's registry."""
 
+import gc
+
 from django.apps import AppConfig
 
 
@@ -11,3 +13,6 @@ class DevicesConfig(AppConfig):
         from devices import signals
 
         signals.connect()
+        # What is loaded by now stays: neither is it looked at again, nor copied for each fork.
+        gc.freeze()
+        gc.enable()

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import dj_database_url
+import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
-from environs import Env, EnvError, validate
 
-env = Env()
-
+YES, NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -58,15 +58,18 @@ def read_data_dir(default: Path, base: Path) -> Path:
 
 def read_bool(name: str) -> bool:
     """Return whether the variable says yes; not set means no."""
-    return bool(_read(env.bool, name, "be true or false", default=False))
+    value = given(name).lower()
+    if value and value not in YES | NO:
+        refuse(name, "be true or false", given(name))
+    return value in YES
 
 
 def read_number(name: str, default: int, low: int, high: int) -> int:
     """Return a whole number between low and high."""
-    in_range = validate.Range(min=low, max=high)
-    must = f"be a whole number from {low} to {high}"
-    value: int = _read(env.int, name, must, default=default, validate=in_range)
-    return value
+    value = given(name)
+    if value and not (re.fullmatch(r"[0-9]{1,18}", value) and low <= int(value) <= high):
+        refuse(name, f"be a whole number from {low} to {high}", value)
+    return int(value) if value else default
 
 
 def read_log_level(name: str, default: str) -> str:
@@ -159,7 +162,7 @@ def read_database(name: str, default: Path) -> dict[str, Any]:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
     # Its password is nobody's business: the value is not repeated.
     must = "be an address such as postgres://user:password@host:5432/name or sqlite:////path/file"
-    database: dict[str, Any] = _read(env.dj_db_url, name, must, is_secret=True)
+    database = _parsed(dj_database_url.parse, name, must)
     kind = str(database.get("ENGINE", "")).rpartition(".")[2]
     if kind not in {"sqlite3", "postgresql"} or not database.get("NAME"):
         refuse(name, must)
@@ -217,8 +220,7 @@ def read_email(name: str) -> dict[str, Any]:
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if given(name).partition(":")[0] not in {"smtp", "submission", "console"}:
         refuse(name, must)
-    email: dict[str, Any] = _read(env.dj_email_url, name, must, is_secret=True)
-    return email
+    return _parsed(dj_email_url.parse, name, must)
 
 
 def read_sender(name: str, default: str) -> str:
@@ -251,21 +253,11 @@ def read_file(name: str, base: Path) -> Path | None:
     return path
 
 
-def _read(
-    reader: Callable[..., Any],
-    name: str,
-    must: str,
-    *,
-    default: Any = None,
-    is_secret: bool = False,
-    **options: Any,
-) -> Any:
-    if not given(name):
-        return default
+def _parsed(parse: Callable[[str], Any], name: str, must: str) -> dict[str, Any]:
     try:
-        return reader(name, **options)
-    except (EnvError, ValueError):
-        refuse(name, must, "" if is_secret else given(name))
+        return dict(parse(given(name)))
+    except (ValueError, KeyError):
+        refuse(name, must)
 
 
 def refuse(name: str, must: str, value: str = "") -> NoReturn:

@@ -46,8 +46,8 @@ LOOK_EVERY_S = 0.5
 BIRTH_TOPIC, BIRTH = "homeassistant/status", b"online"
 # More presses than this in a minute are not people's; the rest are not even looked at.
 PRESSES_A_MINUTE = 30
-# How long the broker has to say what it still holds of a household that was switched off.
-LEFT_OVERS_WITHIN_S = 5.0
+# How long at most a broker has to say what it still holds of a household that was switched off.
+LEFT_OVERS_WITHIN_S = 30.0
 
 
 @dataclass
@@ -64,6 +64,10 @@ class Place:
     test_sent_at: datetime | None = None
     presses: list[float] = field(default_factory=list)
     connected_at: float = 0.0
+    # Of a place that is only tidied: what was said to learn whether all left-overs have come.
+    marker: str = ""
+    has_removed: bool = False
+    is_tidy: bool = False
 
     def read_anew(self) -> None:
         """Have every hub read again; which are shown stays known, for one may have left since."""
@@ -143,7 +147,9 @@ class Bridge:
                 continue
             if place.link.is_on and place.is_stale:
                 self._tell(place)
-            elif not place.link.is_on and monotonic() - place.connected_at > LEFT_OVERS_WITHIN_S:
+            elif not place.link.is_on and (
+                place.is_tidy or monotonic() - place.connected_at > LEFT_OVERS_WITHIN_S
+            ):
                 self._leave(place, clear=True)
 
     def _follow_links(self) -> None:
@@ -232,6 +238,7 @@ class Bridge:
             place.line.publish(topic, "")
             place.published.pop(topic, None)
         place.revisions.pop(number, None)
+        place.has_removed = True
 
     def _test(self, place: Place) -> None:
         asked_at = place.link.test_asked_at
@@ -260,6 +267,8 @@ class Bridge:
             place.link.stands(LineState.CONNECTED)
             place.connected_at = monotonic()
             self._begin_anew(place)
+            if not place.link.is_on:
+                self._mark(place)
         elif isinstance(event, Lost):
             log.warning("homeassistant: no connection to %s (%s)", place.broker, event.trouble)
             place.link.stands(LineState.LOST, event.trouble)
@@ -291,7 +300,23 @@ class Bridge:
         if not nodes_of(place.link).filter(pk=number).exists() or not place.link.is_on:
             self._remove(place, number)
 
+    def _mark(self, place: Place) -> None:
+        """Say something that comes back after all that the broker kept, and after what was removed
+        so far: a broker has no word of its own for that.
+        """
+        place.marker, place.has_removed = uuid.uuid4().hex, False
+        place.line.publish(place.home.test_topic, place.marker, retain=False)
+
+    def _marker_came_back(self, place: Place) -> None:
+        if place.has_removed:
+            self._mark(place)
+        else:
+            place.is_tidy, self.look_due = True, 0.0
+
     def _test_came_back(self, place: Place, event: Heard) -> None:
+        if place.marker and event.payload == place.marker.encode():
+            self._marker_came_back(place)
+            return
         sent_at = place.test_sent_at
         if sent_at is not None and event.payload == sent_at.isoformat().encode():
             place.link.heard(test_answered_at=timezone.now())

@@ -28,7 +28,7 @@ def free_port() -> int:
 class Product:
     """`manage.py start --demo` in a folder of its own; a context manager.
 
-    Unless has_tables is said to be false, a first start finds its database with tables.
+    Unless has_tables is said to be false, a first start finds a new SQLite database with tables.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Product:
         has_tables: bool = True,
     ) -> None:
         self.data_dir = data_dir
-        self.needs_tables = has_tables and not (data_dir / prepared.SQLITE).exists()
+        self.has_tables = has_tables
         self.port = port or free_port()
         self.cloud_port = free_port()
         self.demo = demo
@@ -64,9 +64,9 @@ class Product:
         """Start it and return once it says that it is running; raises AssertionError with what
         it said instead.
         """
-        if self.needs_tables:
-            self.needs_tables = False
-            prepared.lay({**self.environment, "DATA_DIR": str(self.data_dir)})
+        is_new = not (self.data_dir / prepared.SQLITE).exists()
+        if self.has_tables and is_new and not self.environment.get("DATABASE_URL"):
+            prepared.lay({"DATA_DIR": str(self.data_dir)})
         words = ["--demo", "--data-dir", str(self.data_dir)] if self.demo else []
         if self.demo:
             words += ["--cloud-port", str(self.cloud_port)]

@@ -8,7 +8,9 @@ pytestmark = [pytest.mark.processes, pytest.mark.chaos]
 
 
 def test_kills_and_faults_lose_nothing_and_send_nothing_twice() -> None:
-    result = play(Run(seed="evening", installs=15, kills=4, homes=3, hubs=6, pause_s=2))
+    result = play(
+        Run(seed="evening", installs=15, kills=4, homes=3, hubs=6, pause_s=2, limit_s=300)
+    )
     print(result.report())
     assert result.violations == []
 
@@ -32,6 +34,7 @@ def test_a_build_that_is_broken_on_purpose_is_caught(
             homes=1,
             hubs=4,
             pause_s=0.5,
+            limit_s=300,
             broken=broken,
             only_harms=harms,
             only_courses=courses,

@@ -446,6 +446,24 @@ def test_the_tab_says_how_many_need_somebody(home: Home, enter: Any) -> None:
     assert 'data-tab-needs="1"' in text
 
 
+def test_hubs_of_an_account_just_linked_come_by_themselves(client: Client) -> None:
+    household = make_household()
+    client.force_login(make_user(role=Role.OWNER, household=household))
+    account = make_account(household, synced_at=None)
+    page = client.get("/").content.decode()
+    assert "Your hubs are being read." in page
+    assert "every 3s" in page
+    make_node(account, checked_at=None)
+    CloudAccount.objects.update(synced_at=timezone.now())
+    assert "every 3s" in client.get("/").content.decode()
+    account.nodes.update(checked_at=timezone.now())
+    assert "every 30s" in client.get("/").content.decode()
+    account.nodes.all().delete()
+    page = client.get("/").content.decode()
+    assert "No hubs here yet." in page
+    assert "Add one in the phone app" in page
+
+
 def test_a_hub_shows_the_line_of_its_versions(home: Home, enter: Any) -> None:
     now = timezone.now()
     for days, version in ((30, "5.3.1"), (3, "5.3.2")):

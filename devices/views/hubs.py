@@ -72,6 +72,7 @@ class Mark:
     def of(cls, request: HttpRequest, clouds: Clouds) -> "Mark":
         user, within, worker = person(request), chosen(request), worker_now(request)
         state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
+        state += f" {clouds.unread}"
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
             clouds=f"{zlib.crc32(f'{state} {worker}'.encode()):x}",
@@ -169,6 +170,8 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_check = households_for(user, Right.CHECK)
     rows = [_row(node, may_install, may_manage, now) for node in listed]
     checked = _checked(user, within)
+    # an account was just linked: its hubs come, and are asked one after the other
+    is_first_read = clouds.unread or counts.unchecked
     return {
         "wish": wish,
         "counts": counts,
@@ -187,7 +190,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "order": order_mark(listed),
         "rendered_at": int(now.timestamp()),
         "checked": checked,
-        "poll_s": 3 if counts.running or checked["asked"] else 30,
+        "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
         "queues": running_batches(request, within),
     }
 
@@ -240,6 +243,8 @@ def _seen_at(request: HttpRequest) -> datetime:
 def headline(counts: Counts, clouds: Clouds) -> str:
     """Return the sentence that answers what people came to ask."""
     if not counts.total:
+        if clouds.unread:
+            return gettext("Your hubs are being read.")
         return gettext("No hubs here yet.")
     total = counts.total
     parts = []

@@ -249,6 +249,8 @@ class Clouds:
     troubled: int
     trouble_text: str
     answered_at: datetime | None
+    unread: int
+    """How many accounts are linked whose hubs were not read yet."""
 
 
 def clouds_of(user: User, within: int | None = None) -> Clouds:
@@ -263,5 +265,6 @@ def clouds_of(user: User, within: int | None = None) -> Clouds:
         troubled=Count("pk", filter=~Q(trouble="")),
         trouble_text=Min("trouble_text", filter=~Q(trouble="")),
         answered_at=Max("answered_at"),
+        unread=Count("pk", filter=Q(state=AccountState.LINKED, trouble="", synced_at=None)),
     )
     return Clouds(**told | {"trouble_text": told["trouble_text"] or ""})

@@ -184,7 +184,7 @@ class Start:
         if self.is_demo:
             self._wait_for(programs.CLOUD, self._cloud_answers)
             call_command("demo_data", verbosity=0)
-        elif not trial.is_in_use(trial.address(self.cloud_port)):
+        elif (asked := trial.asked_port()) and not trial.is_in_use(trial.address(asked)):
             trial.forget()
         self._start_trial()
         self._wait_for(programs.WEB, self._web_answers)

@@ -427,6 +427,29 @@ def test_switching_off_while_no_bridge_ran_takes_everything_back(
         second.close()
 
 
+def test_a_line_that_is_up_before_the_bridge_heard_of_it_is_not_taken_for_tidy(
+    bridge: Bridge, ear: Listener
+) -> None:
+    World(bridge, ear)
+    bridge.close()
+    HomeAssistantLink.objects.update(is_on=False)
+    second = Bridge()
+    try:
+        second._hold()
+        second._look()
+        line = next(iter(second.places.values())).line
+        until = time.monotonic() + 30
+        while not line.is_connected:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        second._look()
+        assert HomeAssistantLink.objects.get().is_announced
+        turn_until(second, lambda: not HomeAssistantLink.objects.get().is_announced)
+        ear.wait(lambda: not ear.topics("/config") and not ear.topics("/hub/"))
+    finally:
+        second.close()
+
+
 def test_everything_is_said_again_when_home_assistant_starts(world: World) -> None:
     before = world.ear.count
     world.ear.say("homeassistant/status", "online")

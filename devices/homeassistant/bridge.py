@@ -63,11 +63,21 @@ class Place:
     is_stale: bool = True
     test_sent_at: datetime | None = None
     presses: list[float] = field(default_factory=list)
-    connected_at: float = 0.0
+    connected_at: float | None = None
     # Of a place that is only tidied: what was said to learn whether all left-overs have come.
     marker: str = ""
     has_removed: bool = False
     is_tidy: bool = False
+
+    @property
+    def knows_left_overs(self) -> bool:
+        """Did the broker say all that it kept, or had it long enough to?
+
+        A line is connected a moment before this place is told so.
+        """
+        if self.connected_at is None:
+            return False
+        return self.is_tidy or monotonic() - self.connected_at > LEFT_OVERS_WITHIN_S
 
     def read_anew(self) -> None:
         """Have every hub read again; which are shown stays known, for one may have left since."""
@@ -147,9 +157,7 @@ class Bridge:
                 continue
             if place.link.is_on and place.is_stale:
                 self._tell(place)
-            elif not place.link.is_on and (
-                place.is_tidy or monotonic() - place.connected_at > LEFT_OVERS_WITHIN_S
-            ):
+            elif not place.link.is_on and place.knows_left_overs:
                 self._leave(place, clear=True)
 
     def _follow_links(self) -> None:
@@ -272,6 +280,7 @@ class Bridge:
         elif isinstance(event, Lost):
             log.warning("homeassistant: no connection to %s (%s)", place.broker, event.trouble)
             place.link.stands(LineState.LOST, event.trouble)
+            place.connected_at, place.is_tidy = None, False
         else:
             self._hear(place, event)
 

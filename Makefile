@@ -81,7 +81,7 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \
-	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not browser and not processes"; \
+	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "database and not browser and not processes"; \
 	elif [ "$${CI:-}" = true ]; then \
 	    echo "No PostgreSQL answers: TEST_DATABASE_URL may name one. With CI=true nothing is left out." >&2; exit 1; \
 	else \

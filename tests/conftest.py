@@ -17,6 +17,7 @@ from tests import find_browser, mosquitto, prepared, services
 from tests.simcloud_process import SimCloud
 
 LEFT_OUT = "Left out: "
+ASK_FOR_ROWS = {"db", "transactional_db", "live_server", "django_db_setup"}
 
 
 def leave_out(what: str) -> NoReturn:
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that wait for real processes: none of them is left for the end."""
     waiting = {item.path for item in items if item.get_closest_marker("processes")}
     items.sort(key=lambda item: item.path not in waiting)
+    # what PostgreSQL is asked too: whoever has rows, said by a mark or by a fixture
+    for item in items:
+        if item.get_closest_marker("django_db") or ASK_FOR_ROWS & set(
+            getattr(item, "fixturenames", ())
+        ):
+            item.add_marker("database")
 
 
 def pytest_configure() -> None:

@@ -412,42 +412,39 @@ def test_switching_off_takes_everything_back(world: World) -> None:
     assert world.ear.heard[f"{world.link.topic_prefix}/status"] == b"offline"
 
 
-def test_switching_off_while_no_bridge_ran_takes_everything_back(
-    bridge: Bridge, ear: Listener
-) -> None:
+@pytest.fixture
+def second(bridge: Bridge, ear: Listener) -> Iterator[Bridge]:
+    """Yield a bridge that comes after the household was switched off while none ran."""
     World(bridge, ear)
     bridge.close()
     HomeAssistantLink.objects.update(is_on=False)
-    second = Bridge()
-    try:
-        turn_until(second, lambda: not HomeAssistantLink.objects.get().is_announced)
-        ear.wait(lambda: not ear.topics("/config") and not ear.topics("/hub/"))
-        assert not second.places
-    finally:
-        second.close()
+    made = Bridge()
+    yield made
+    made.close()
+
+
+def test_switching_off_while_no_bridge_ran_takes_everything_back(
+    second: Bridge, ear: Listener
+) -> None:
+    turn_until(second, lambda: not HomeAssistantLink.objects.get().is_announced)
+    ear.wait(lambda: not ear.topics("/config") and not ear.topics("/hub/"))
+    assert not second.places
 
 
 def test_a_line_that_is_up_before_the_bridge_heard_of_it_is_not_taken_for_tidy(
-    bridge: Bridge, ear: Listener
+    second: Bridge, ear: Listener
 ) -> None:
-    World(bridge, ear)
-    bridge.close()
-    HomeAssistantLink.objects.update(is_on=False)
-    second = Bridge()
-    try:
-        second._hold()
-        second._look()
-        line = next(iter(second.places.values())).line
-        until = time.monotonic() + 30
-        while not line.is_connected:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        second._look()
-        assert HomeAssistantLink.objects.get().is_announced
-        turn_until(second, lambda: not HomeAssistantLink.objects.get().is_announced)
-        ear.wait(lambda: not ear.topics("/config") and not ear.topics("/hub/"))
-    finally:
-        second.close()
+    second._hold()
+    second._look()
+    line = next(iter(second.places.values())).line
+    until = time.monotonic() + 30
+    while not line.is_connected:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second._look()
+    assert HomeAssistantLink.objects.get().is_announced
+    turn_until(second, lambda: not HomeAssistantLink.objects.get().is_announced)
+    ear.wait(lambda: not ear.topics("/config") and not ear.topics("/hub/"))
 
 
 def test_everything_is_said_again_when_home_assistant_starts(world: World) -> None:

@@ -71,6 +71,14 @@ def test_where_none_can_be_started_the_page_says_who_can(owner: Client) -> None:
     assert owner.post(TRY).status_code == 404
 
 
+def test_a_household_of_somebody_else_is_not_mistaken_for_ones_own(
+    owner: Client, settings: Any
+) -> None:
+    settings.TRIAL_CLOUD_URL = trial.address(free_port())
+    assert owner.post(TRY, {"household_id": make_household().pk}).status_code == 404
+    assert trial.asked_port() is None
+
+
 def test_a_simulated_cloud_that_does_not_start_links_nothing(owner: Client, settings: Any) -> None:
     settings.TRIAL_CLOUD_URL = trial.address(free_port())
     settings.ENGINE_PACE = 100

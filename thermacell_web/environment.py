@@ -17,7 +17,7 @@ import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 
-YES, NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+YES, NO = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

@@ -84,8 +84,11 @@ def account_try(request: HttpRequest) -> HttpResponse:
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
     if not trial.is_possible():
         raise Http404
-    wanted = request.POST.get("household_id", "")
-    household = next((one for one in households if str(one.pk) == wanted), households[0])
+    # asked for only where there are several
+    wanted = request.POST.get("household_id", str(households[0].pk))
+    household = next((one for one in households if str(one.pk) == wanted), None)
+    if household is None:
+        raise Http404
     try:
         trial.begin(household, actor=actor_in(request, household))
     except trial.DoesNotStart:

@@ -171,7 +171,8 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     rows = [_row(node, may_install, may_manage, now) for node in listed]
     checked = _checked(user, within)
     # an account was just linked: its hubs come, and are asked one after the other
-    is_first_read = clouds.unread or counts.unchecked
+    comes = not clouds.signed_out and not clouds.troubled
+    is_first_read = clouds.unread or (counts.unchecked and comes)
     return {
         "wish": wish,
         "counts": counts,

@@ -139,9 +139,10 @@ def test_what_a_backup_knew_as_live_goes_on_and_nothing_is_sent_twice(
 
     kept.run_until("not OtaJob.objects.live().exists()")
     ends = {node: tuple(job[:2]) for node, job in kept.jobs().items()}
+    # so slow that it may be given up on before it is proven
+    assert ends.pop(ids[RUNNING]) in {("verified", "verified"), ("verified", "verified_late")}
     assert ends == {
         ids[LATER]: ("verified", "verified"),
-        ids[RUNNING]: ("verified", "verified"),
         ids[PUSHED]: ("verified", "verified"),
         ids[CALLED_OFF]: ("expired", "restored_unsent"),
     }

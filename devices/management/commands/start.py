@@ -157,14 +157,14 @@ class Start:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._interrupt)
             try:
-                self._start()
-                self._stay()
+                self._stay(self._start())
             except KeyboardInterrupt:
                 pass
             finally:
                 self._stop()
 
-    def _start(self) -> None:
+    def _start(self) -> dict[str, ProgramState]:
+        """Return the programs as they were when each of them answered."""
         began = time.monotonic()
         if sweep(self.supervisor.run_folder, patience_s=LEFTOVER_PATIENCE_S):
             say("Stopped what an earlier start had left behind.")
@@ -189,9 +189,11 @@ class Start:
         self._start_trial()
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
+        known = self.supervisor.states()
         self._announce(time.monotonic() - began)
         self.supervisor.start_program(programs.WATCHDOG)
         self._start_bridge()
+        return known
 
     def _require_ports(self) -> None:
         example = f"{self.target} PORT={{port}}"
@@ -249,9 +251,11 @@ class Start:
         ]
         say("\n".join(lines))
 
-    def _stay(self) -> None:
-        """Return when the calling process is gone; say when a program died and came back."""
-        known = self.supervisor.states()
+    def _stay(self, known: dict[str, ProgramState]) -> None:
+        """Return when the calling process is gone; say when a program died and came back.
+
+        `known` are the programs as they were before a person was told of them.
+        """
         while self.parent is None or os.getppid() == self.parent:
             time.sleep(1)
             if not self.supervisor.is_running:

@@ -10,6 +10,8 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.utils import translation
 
 from devices.models import User
@@ -71,6 +73,19 @@ class SecureHeaders:
         if request.method == "POST" and match and match.url_name == "account_logout":
             response.setdefault("Clear-Site-Data", '"cache", "storage"')
         return response
+
+
+class Compressed(GZipMiddleware):
+    """Compress pages; a file, or what is written while it travels, goes as it is.
+
+    Django pads what it compresses by a random length, so that a length tells nothing of a page's
+    secrets (BREACH), and masks the form token anew in each page.
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        return response if response.streaming else super().process_response(request, response)
 
 
 class OnlyFormVerbs:

@@ -1,5 +1,6 @@
 """The pages: who sees what, what it costs, and what a fragment answers."""
 
+import gzip
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -431,6 +432,24 @@ def test_every_answer_carries_the_strict_headers(client: Client, page: str) -> N
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Referrer-Policy"] == "same-origin"
     assert len(answer["X-Request-ID"]) == 32
+
+
+def test_a_page_travels_compressed_and_a_file_as_it_is(home: Home, enter: Any) -> None:
+    client = enter(home.people[Role.OWNER])
+    packed = client.get("/", headers={"Accept-Encoding": "gzip, br"})
+    assert packed["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in packed["Vary"]
+    assert b"</html>" in gzip.decompress(packed.content)
+    assert len(packed.content) < len(client.get("/").content) / 2
+    assert "Content-Encoding" not in client.get("/").headers
+    lengths = {
+        len(client.get("/accounts/", headers={"Accept-Encoding": "gzip"}).content)
+        for _ in range(20)
+    }
+    assert len(lengths) > 5, "the length of a page is told"
+    trail = client.get("/audit/export.jsonl", headers={"Accept-Encoding": "gzip"})
+    assert trail.streaming
+    assert "Content-Encoding" not in trail.headers
 
 
 def test_the_styleguide_is_made_of_the_real_pieces(enter: Any) -> None:

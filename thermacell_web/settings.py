@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "devices.middleware.Compressed",
     "devices.middleware.OnlyFormVerbs",
     "devices.unchanged.Unchanged",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -123,19 +123,29 @@ def day_words(at: datetime, now: datetime) -> str:
 @register.filter
 def day(at: date) -> str:
     """Return "3 Oct"."""
-    return dateformat.format(at, pgettext("date", "j M"))
+    return _dated(at, pgettext("date", "j M"))
 
 
 @register.filter
 def day_and_year(at: date) -> str:
     """Return "3 Oct 2024"."""
-    return dateformat.format(at, pgettext("date", "j M Y"))
+    return _dated(at, pgettext("date", "j M Y"))
 
 
 @register.filter
 def day_hour_and_zone(at: datetime) -> str:
     """Return "3 October 2024, 14:02 CEST", for pages that may be read anywhere."""
     return dateformat.format(timezone.localtime(at), pgettext("date", "j F Y, H:i e"))
+
+
+def _dated(at: date, pattern: str) -> str:
+    return _dated_in(date(at.year, at.month, at.day), pattern, get_language())
+
+
+@lru_cache(maxsize=4000)
+def _dated_in(at: date, pattern: str, _language: str | None) -> str:
+    """The few days that a page speaks of are many times on it."""
+    return dateformat.format(at, pattern)
 
 
 def days_from(at: datetime, now: datetime) -> int:
@@ -162,7 +172,7 @@ def moment(at: datetime | None) -> SafeString | str:
     if at is None:
         return ""
     local = timezone.localtime(at)
-    return _time(at, dateformat.format(local, pgettext("date", "j M Y, H:i:s")))
+    return _time(at, f"{day_and_year(local)}, {local:%H:%M:%S}")
 
 
 @register.simple_tag
@@ -173,7 +183,7 @@ def clock(at: datetime | None) -> SafeString | str:
 
 def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
     local = timezone.localtime(at)
-    title = dateformat.format(local, pgettext("date", "j F Y, H:i:s T"))
+    title = f"{_dated(local, pgettext('date', 'j F Y'))}, {local:%H:%M:%S %Z}"
     return mark_safe(  # noqa: S308 dates and words of ours; nobody typed them
         f'<time datetime="{at.isoformat(timespec="seconds")}" title="{title}"{mark}>{words}</time>'
     )

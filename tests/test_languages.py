@@ -1,5 +1,6 @@
 """The product in other languages: whoever reads it, what is recorded, and what is sent."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -240,3 +241,18 @@ def test_a_receipt_says_when_and_in_which_zone_it_was_made(
     text = entered(owner).get(f"/installs/{make_job(hub).pk}/receipt/").content.decode()
     made = text[text.index(words) :][:400]
     assert "(UTC)" in made
+
+
+def test_a_role_is_a_word_of_the_language(owner: User) -> None:
+    household = owner.households.get()
+    client = entered(owner)
+    answer = client.post(
+        f"/households/{household.pk}/people/", {"email": "new@example.com", "role": Role.OWNER}
+    )
+    link = re.search(r"/invitation/[^/\"]+/", answer.content.decode())
+    assert link is not None
+    german = {"accept-language": "de"}
+    assert "Als Eigentümer:" in Client().get(link[0], headers=german).content.decode()
+    text = client.get(f"/households/{household.pk}/people/", headers=german).content.decode()
+    assert "Eigentümer" in text
+    assert "Owner" not in text

@@ -15,6 +15,18 @@ from devices.models import Household, Outcome, Role, StaffRole, User
 from devices.review import Asked
 
 OTHER = "other"
+REGIONS = {
+    "Africa": gettext_lazy("Africa"),
+    "America": gettext_lazy("America"),
+    "Antarctica": gettext_lazy("Antarctica"),
+    "Arctic": gettext_lazy("Arctic"),
+    "Asia": gettext_lazy("Asia"),
+    "Atlantic": gettext_lazy("Atlantic Ocean"),
+    "Australia": gettext_lazy("Australia"),
+    "Europe": gettext_lazy("Europe"),
+    "Indian": gettext_lazy("Indian Ocean"),
+    "Pacific": gettext_lazy("Pacific Ocean"),
+}
 ROLES = [
     (Role.OWNER, gettext_lazy("Owner: people, accounts and settings too")),
     (Role.MEMBER, gettext_lazy("Member: may install firmware")),
@@ -40,11 +52,30 @@ def _keep_password() -> forms.BooleanField:
     )
 
 
-def _time_zone() -> forms.ChoiceField:
-    names = [(name, name.replace("_", " ")) for name in sorted(available_timezones())]
-    return forms.ChoiceField(
-        label=gettext_lazy("Time zone"), choices=names, initial=lambda: settings.TIME_ZONE
+def _zones() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the places of each region: typing "Ber" finds Berlin; what is no place comes last."""
+    regions: dict[str, list[tuple[str, str]]] = {region: [] for region in (*REGIONS, "")}
+    for name in sorted(available_timezones()):
+        region, _, place = name.partition("/")
+        if region in REGIONS:
+            regions[region].append((name, place.replace("_", " ")))
+        else:
+            regions[""].append((name, name))
+    words = {**REGIONS, "": gettext_lazy("Other time zones")}
+    return [(str(words[region]), places) for region, places in regions.items()]
+
+
+class AtHomeForm(forms.Form):
+    """Where a household is; where nobody has said so yet, the page proposes the browser's zone."""
+
+    time_zone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"), choices=_zones, initial=lambda: settings.TIME_ZONE
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not self.is_bound and not self.initial.get("time_zone"):
+            self.fields["time_zone"].widget.attrs["data-guess-zone"] = True
 
 
 def _check_password(form: forms.Form, person: User) -> None:
@@ -104,7 +135,7 @@ class ReconnectForm(forms.Form):
     keep_password = _keep_password()
 
 
-class WelcomeForm(forms.Form):
+class WelcomeForm(AtHomeForm):
     """The first person and the first household."""
 
     name = forms.CharField(
@@ -120,7 +151,7 @@ class WelcomeForm(forms.Form):
     )
     password = _password(gettext_lazy("A password, at least 12 characters"), "new-password")
     household = forms.CharField(label=gettext_lazy("Name of the household"), max_length=120)
-    time_zone = _time_zone()
+    field_order = ("name", "email", "password", "household", "time_zone")
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
@@ -154,11 +185,11 @@ class ComingForm(forms.Form):
         return user
 
 
-class HouseholdForm(forms.Form):
+class HouseholdForm(AtHomeForm):
     """What a household is called and what time it is there."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=120)
-    time_zone = _time_zone()
+    field_order = ("name", "time_zone")
 
 
 class HouseholdSettingsForm(HouseholdForm):

@@ -85,6 +85,13 @@
   // What works only with scripts is shown only with them.
   if (window.PublicKeyCredential) for (const form of document.querySelectorAll("form.needs-script")) form.hidden = false;
 
+  // A new household is likely where its browser is; what somebody chose stays.
+  const zone = document.querySelector("select[data-guess-zone]");
+  if (zone?.selectedOptions[0]?.defaultSelected) {
+    const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if ([...zone.options].some((option) => option.value === here)) zone.value = here;
+  }
+
   // "/" goes to the search, as on many lists.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.closest("input, textarea, select")) return;

@@ -213,6 +213,7 @@ def test_numbers_and_times_are_said_as_the_language_has_them() -> None:
             "1,4 MB",
         )
         assert show.day_words(at, at + timedelta(days=9)) == "3. Okt"
+        assert 'title="3. Oktober 2025, ' in show.on(at)
         assert show.ago_words(at, at + timedelta(seconds=90)) == "vor 1 min 30 s"
         assert show.span(timedelta(days=3)) == "3 Tage"
     with override("es"):

@@ -183,7 +183,8 @@ def clock(at: datetime | None) -> SafeString | str:
 
 def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
     local = timezone.localtime(at)
-    title = f"{_dated(local, pgettext('date', 'j F Y'))}, {local:%H:%M:%S %Z}"
+    day = _dated(local, pgettext("date", "j F Y"))
+    title = f"{day}, {local:%H:%M:%S %Z}"
     return mark_safe(  # noqa: S308 dates and words of ours; nobody typed them
         f'<time datetime="{at.isoformat(timespec="seconds")}" title="{title}"{mark}>{words}</time>'
     )

@@ -137,3 +137,22 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(
         for path in ("/", "/history/", "/audit/", "/accounts/", "/accounts/link/", "/profile/"):
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_a_new_household_is_where_its_browser_is_until_somebody_says_where(
+    product: Product, chromium: str
+) -> None:
+    with (
+        sync_playwright() as playwright,
+        browser(playwright, chromium) as opened,
+        person(opened, product.url, "owner@example.com", timezone_id="America/New_York") as page,
+    ):
+        page.goto("/households/new/")
+        zone = page.get_by_label("Time zone")
+        expect(zone).to_have_value("America/New_York")
+        assert zone.locator("optgroup").first.get_attribute("label") == "Africa"
+        zone.select_option("UTC")
+        page.locator("main form").evaluate("form => { form.noValidate = true; }")
+        page.locator("main form button").first.click()
+        expect(page.locator("main .errors")).to_have_count(1)
+        expect(page.get_by_label("Time zone")).to_have_value("UTC")

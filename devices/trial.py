@@ -20,6 +20,7 @@ EMAIL = "trial@simulated.example"
 PASSWORD = "only-simulated-hubs"  # noqa: S105
 HUBS = 6
 STARTS_WITHIN_S = 15
+LINKS_WITHIN_S = 30  # from the wish until an account must be there
 LOOKS_EVERY_S = 0.2
 
 
@@ -53,6 +54,17 @@ def is_in_use(base_url: str) -> bool:
     """Return whether an account there is still linked."""
     unlinked = AccountState.UNLINKED
     return CloudAccount.objects.filter(base_url=base_url).exclude(state=unlinked).exists()
+
+
+def is_over() -> bool:
+    """Return whether it was asked for a while ago and no account is linked there any more."""
+    port = asked_port()
+    if port is None or is_in_use(address(port)):
+        return port is None
+    try:
+        return time.time() - _wish().stat().st_mtime > LINKS_WITHIN_S / settings.ENGINE_PACE
+    except FileNotFoundError:
+        return True
 
 
 def forget() -> None:

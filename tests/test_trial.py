@@ -1,6 +1,8 @@
 """Trying things out with simulated hubs, beside real ones in a running installation."""
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,14 @@ def test_simulated_hubs_are_one_button_away_until_their_account_is_unlinked(
         assert unlink
         eventually(lambda: product.answer("/apiversions", int(port[1])) == 200)
         assert person.post(unlink[0]).status_code == 200
+        os.utime(product.data_dir / "trial" / "port", (0, 0))  # as if it was long ago
+        eventually(lambda: not product.processes("cloud"))
+        assert "had stopped" not in product.text
+        person.post(TRY, page=LINK)
+        assert product.answer("/apiversions", int(port[1])) == 200
+        unlink = re.search(r"/accounts/\d+/unlink/", person.get("/accounts/").text)
+        assert unlink
+        person.post(unlink[0])
 
     with product:
         assert not product.processes("cloud")
@@ -106,6 +116,22 @@ def test_it_is_in_use_until_the_last_account_is_unlinked(owner: Client) -> None:
     assert trial.is_in_use(here)
     CloudAccount.objects.update(state="unlinked")
     assert not trial.is_in_use(here)
+
+
+def test_it_is_over_once_its_account_is_unlinked_but_not_before_it_is_linked(
+    owner: Client,
+) -> None:
+    assert trial.is_over()
+    trial.folder().mkdir()
+    wish = trial.folder() / "port"
+    wish.write_text("8001")
+    assert not trial.is_over()
+    account = make_account(base_url=trial.address(8001))
+    long_ago = time.time() - trial.LINKS_WITHIN_S - 1
+    os.utime(wish, (long_ago, long_ago))
+    assert not trial.is_over()
+    CloudAccount.objects.filter(pk=account.pk).update(state="unlinked")
+    assert trial.is_over()
 
 
 @pytest.mark.parametrize(("written", "port"), [("8001", 8001), ("", None), ("half", None)])

@@ -166,6 +166,13 @@ class Supervisor:
         except (OSError, Fault):
             return
 
+    def stop_program(self, name: str) -> None:
+        """Have one stopped, until it is started again; nothing when it does not run."""
+        try:
+            self._ask("stopProcess", name, False)
+        except (OSError, Fault):
+            return
+
     def stop(self, patience_s: float) -> None:
         """Stop the programs in order and supervisord after them. Safe on repeat."""
         if self.process is not None and self.process.poll() is None:

@@ -34,6 +34,7 @@ LEFTOVER_PATIENCE_S = 5
 LONGEST_WAIT_S = 30.0
 # How often it is looked whether somebody has named a broker meanwhile.
 BRIDGE_EVERY_S = 3.0
+TRIAL_EVERY_S = 5.0
 NAMES = {
     programs.WEB: "web server",
     programs.WORKER: "worker",
@@ -71,7 +72,7 @@ class Start:
     def __init__(self, options: dict[str, Any]) -> None:
         self.is_stopping = False
         self.failed_starts: dict[str, tuple[int, float]] = {}
-        self.bridge_not_before = 0.0
+        self.bridge_not_before = self.trial_not_before = 0.0
         self.parent = os.getppid() if options["stop_with_parent"] else None
         self.is_demo = bool(options["demo"])
         self.target = "make demo" if self.is_demo else "make run"
@@ -184,9 +185,10 @@ class Start:
         if self.is_demo:
             self._wait_for(programs.CLOUD, self._cloud_answers)
             call_command("demo_data", verbosity=0)
-        elif (asked := trial.asked_port()) and not trial.is_in_use(trial.address(asked)):
-            trial.forget()
-        self._start_trial()
+        else:
+            if trial.is_over():
+                trial.forget()
+            self._see_to_trial(is_running=False)
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
         known = self.supervisor.states()
@@ -263,11 +265,15 @@ class Start:
             now = self.supervisor.states()
             if BRIDGE in now and now[BRIDGE].state == "STOPPED":
                 self._start_bridge()
-            if programs.CLOUD in now and now[programs.CLOUD].state == "STOPPED":
-                self._start_trial()
+            if not self.is_demo and programs.CLOUD in now:
+                self._see_to_trial(is_running=now[programs.CLOUD].state == "RUNNING")
             for name, state in now.items():
                 self._watch(name, known.get(name), state)
-            known |= {name: state for name, state in now.items() if state.state == "RUNNING"}
+            known |= {
+                name: state
+                for name, state in now.items()
+                if state.state in {"RUNNING", "STOPPED"}  # what died is neither
+            }
 
     def _start_bridge(self) -> None:
         """Start the bridge once a broker was named, at the start or later on a household's page."""
@@ -279,10 +285,20 @@ class Start:
                 self.supervisor.start_program(BRIDGE)
         connections.close_all()
 
-    def _start_trial(self) -> None:
-        """Start the simulated cloud beside real ones once somebody wants to try things out."""
-        if not self.is_demo and trial.asked_port() == self.cloud_port:
-            self.supervisor.start_program(programs.CLOUD)
+    def _see_to_trial(self, *, is_running: bool) -> None:
+        """Start the simulated cloud beside real ones once somebody wants to try things out; stop it
+        when no account there is linked any more.
+        """
+        if not is_running:
+            if trial.asked_port() == self.cloud_port:
+                self.supervisor.start_program(programs.CLOUD)
+        elif time.monotonic() >= self.trial_not_before:
+            self.trial_not_before = time.monotonic() + TRIAL_EVERY_S
+            with suppress(DatabaseError):
+                if trial.is_over():
+                    trial.forget()
+                    self.supervisor.stop_program(programs.CLOUD)
+            connections.close_all()
 
     def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
         if now.state == "FATAL":

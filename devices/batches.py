@@ -81,10 +81,11 @@ def request(
             )
             for position, (node, binding) in enumerate(chosen, start=1)
         )
+        count = len(chosen)
         audit.record(
             actor,
             "queue.requested",
-            f"{actor.name} confirmed {len(chosen)} installs, {at_once} at a time.",
+            f"{actor.name} confirmed {count} install{'s' * (count != 1)}, {at_once} at a time.",
             household=household,
             at=now,
             why=f"role {actor.role}",

@@ -10,7 +10,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy
 
-from devices.clouds import choices
+from devices.clouds import choices, is_allowed
 from devices.models import Household, Outcome, Role, StaffRole, User
 from devices.review import Asked
 
@@ -86,6 +86,13 @@ def _check_password(form: forms.Form, person: User) -> None:
             form.add_error("password", problem)
 
 
+class CloudField(forms.ChoiceField):
+    """One of the clouds this server offers, or another that it may call."""
+
+    def valid_value(self, value: Any) -> bool:
+        return super().valid_value(value) or is_allowed(str(value))
+
+
 class LinkForm(forms.Form):
     """Which cloud account is linked to which household."""
 
@@ -97,7 +104,7 @@ class LinkForm(forms.Form):
     )
     password = _password(gettext_lazy("Its password"), "off")
     keep_password = _keep_password()
-    cloud = forms.ChoiceField(
+    cloud = CloudField(
         label=gettext_lazy("Cloud"),
         required=False,
         error_messages={

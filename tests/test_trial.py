@@ -11,6 +11,7 @@ from django.test import Client
 
 from devices import trial
 from devices.clouds import is_allowed
+from devices.forms import LinkForm
 from devices.models import AuditEvent, CloudAccount, Role
 from tests.factories import make_account, make_household, make_user
 from tests.product import Browser, free_port
@@ -142,3 +143,26 @@ def test_a_wish_is_a_port_or_none(owner: Client, written: str, port: int | None)
     assert trial.asked_port() == port
     trial.forget()
     assert trial.asked_port() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback", "is_taken"),
+    [
+        ("http://127.0.0.1:8910", True, True),
+        ("http://127.0.0.1:8910", False, False),
+        ("https://elsewhere.example", True, False),
+        ("http://elsewhere.example", True, False),
+        ("", False, True),
+    ],
+)
+def test_a_cloud_is_linked_by_its_address_where_it_may_be_called(
+    owner: Client, settings: Any, address: str, loopback: bool, is_taken: bool
+) -> None:
+    settings.LOOPBACK_CLOUDS = loopback
+    told = {"email": "porch@example.com", "password": "fireflies", "cloud": address}
+    form = LinkForm(told, households=[make_household()])
+    assert form.is_valid() == is_taken
+    if is_taken:
+        assert form.base_url() == (address or settings.DEFAULT_CLOUD_URL)
+    else:
+        assert "does not call that cloud" in str(form.errors["cloud"])

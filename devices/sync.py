@@ -23,6 +23,7 @@ from devices.cloud.errors import (
 )
 from devices.cloud.types import FirmwareOffer, NodeDetails, NodesPage
 from devices.models import (
+    CHECK_AFTER_INSTALL,
     CHECK_EVERY,
     Actor,
     CloudAccount,
@@ -199,7 +200,11 @@ def _facts(hub: NodeDetails) -> dict[str, Any]:
 
 
 def keep_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
-    """Write what a check found. The same offer again changes nothing but its time."""
+    """Write what a check found. The same offer again changes nothing but its time.
+
+    What the hub reports to run already is no offer, whatever the cloud says: until it has taken
+    note of an install it offers that job still. It is asked again soon, for what comes next.
+    """
     heard = replace(
         heard,
         fw_version=clip(heard.fw_version, 64),
@@ -208,6 +213,11 @@ def keep_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
     )
     with transaction.atomic():
         audit.lock()
+        # another loop may have heard it since this hub was loaded
+        node.fw_version = Node.objects.values_list("fw_version", flat=True).get(pk=node.pk)
+        pause = CHECK_EVERY
+        if heard.is_available and node.fw_version and heard.fw_version == node.fw_version:
+            heard, pause = FirmwareOffer(is_available=False), CHECK_AFTER_INSTALL
         current = node.offers.filter(ended_at__isnull=True).first()
         same = current is not None and heard.is_available and _is_same(current, heard)
         if same and current is not None:
@@ -222,7 +232,7 @@ def keep_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
                 _open_offer(node, heard, now)
         times = {
             "checked_at": now,
-            "next_check_at": now + CHECK_EVERY * _jitter(),
+            "next_check_at": now + pause * _jitter(),
             "check_asked_at": None,
             "check_trouble": "",
             "check_trouble_text": "",
@@ -270,16 +280,15 @@ def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
             "md5": offer.md5,
         },
     )
-    if offer.fw_version != node.fw_version:
-        tell(
-            Topic.NEW_FIRMWARE,
-            household=node.account.household,
-            path=reverse("hub", args=[node.pk]),
-            now=now,
-            hub=str(node),
-            from_version=node.fw_version,
-            to_version=offer.fw_version,
-        )
+    tell(
+        Topic.NEW_FIRMWARE,
+        household=node.account.household,
+        path=reverse("hub", args=[node.pk]),
+        now=now,
+        hub=str(node),
+        from_version=node.fw_version,
+        to_version=offer.fw_version,
+    )
 
 
 def _end_offer(node: Node, offer: Offer, heard: FirmwareOffer, now: datetime) -> None:

@@ -21,7 +21,9 @@ from devices.models import (
     Beat,
     Channel,
     Delivery,
+    Node,
     Notice,
+    Offer,
     OtaJob,
     Pace,
     Role,
@@ -29,6 +31,7 @@ from devices.models import (
     State,
     Topic,
     User,
+    hear_version,
     tell,
 )
 from devices.models.beat import NOTICES
@@ -173,6 +176,20 @@ def test_new_firmware_is_told_once_and_not_what_the_hub_runs_already(home: Home)
     other = make_node(home.account, fw_version="5.4.0")
     keep_offer(other, offer, NOW)
     assert Notice.objects.count() == 1
+    assert other.offer is None
+
+
+def test_what_a_hub_reports_while_it_is_checked_is_no_new_firmware(home: Home) -> None:
+    offer = FirmwareOffer(True, "job-1", "5.4.0", "", 1, "", "")
+    keep_offer(home.node, offer, NOW)
+    asked = Node.objects.get(pk=home.node.pk)
+    hear_version(home.node, "5.4.0", NOW)
+    keep_offer(asked, offer, NOW)  # the cloud has not taken note of the install yet
+    assert not Offer.objects.filter(ended_at__isnull=True).exists()
+    asked.refresh_from_db()
+    assert asked.next_check_at <= NOW + timedelta(minutes=20)
+    keep_offer(asked, FirmwareOffer(True, "job-2", "5.5.0", "", 1, "", ""), NOW)
+    assert Offer.objects.get(ended_at__isnull=True).fw_version == "5.5.0"
 
 
 def test_a_session_that_ended_is_told_unless_it_mends_itself(home: Home) -> None:

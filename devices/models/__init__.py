@@ -21,6 +21,7 @@ from devices.models.household import Household, Membership, Role, StaffRole, Use
 from devices.models.image import FetchState, Image, ImageFetch
 from devices.models.invitation import Invitation
 from devices.models.node import (
+    CHECK_AFTER_INSTALL,
     CHECK_EVERY,
     Node,
     Offer,
@@ -47,6 +48,7 @@ from devices.models.unknown import Source, UnknownText, count_unknown
 from devices.models.version import VersionCause, VersionChange, hear_version
 
 __all__ = [
+    "CHECK_AFTER_INSTALL",
     "CHECK_EVERY",
     "FOLLOWED",
     "LIVE",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from devices.models.ota import OtaJob
 
 CHECK_EVERY = timedelta(days=1)
+CHECK_AFTER_INSTALL = timedelta(minutes=15)  # when the cloud still offers what the hub runs
 
 
 class Repellent(models.TextChoices):

@@ -304,12 +304,17 @@ class HandOverForm(forms.Form):
         cast(forms.TypedChoiceField, self.fields["to"]).choices = people
 
 
-class NameForm(forms.Form):
+class ProfileForm(forms.Form):
+    """What somebody says about themselves, and how they like the pages."""
+
     name = forms.CharField(
         label=gettext_lazy("Your name"),
         max_length=120,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    search_key = forms.BooleanField(
+        label=gettext_lazy("The key / goes to the search of a page"), required=False
     )
 
 

@@ -15,9 +15,13 @@
     return days < 2 ? spoken.day : spoken.days.replace("{}", days);
   };
 
+  // A clock that goes wrong here does not make anything older or younger than the server says.
+  const ahead = Date.now() - spoken.at * 1000;
+  const wrong = Math.abs(ahead) > 10000 ? ahead : 0;
+
   const tick = () => {
     for (const time of document.querySelectorAll("time[data-ago], time[data-elapsed]")) {
-      const gone = (Date.now() - Date.parse(time.dateTime)) / 1000;
+      const gone = (Date.now() - wrong - Date.parse(time.dateTime)) / 1000;
       const words = time.hasAttribute("data-elapsed") ? span(gone) : gone < 2 ? spoken.now : spoken.ago.replace("{}", span(gone));
       if (time.textContent !== words) time.textContent = words;
     }
@@ -92,10 +96,15 @@
     if ([...zone.options].some((option) => option.value === here)) zone.value = here;
   }
 
-  // "/" goes to the search, as on many lists.
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
-    const search = document.querySelector("input[type=search]");
-    if (search) { event.preventDefault(); search.focus(); }
-  });
+  // "/" goes to the search, as on many lists, unless this person does not want keys that act alone.
+  const search = document.querySelector("input[type=search]");
+  if (search && "searchKey" in spoken) {
+    search.setAttribute("aria-keyshortcuts", "/");
+    document.addEventListener("keydown", (event) => {
+      const { key, target, altKey, ctrlKey, metaKey } = event;
+      if (key !== "/" || altKey || ctrlKey || metaKey || target.closest("input, textarea, select")) return;
+      event.preventDefault();
+      search.focus();
+    });
+  }
 })();

@@ -42,6 +42,8 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     # Empty: as the browser asks for, and in mails as the household has it.
     language = models.CharField(max_length=8, blank=True)
+    # Whether "/" goes to a page's search: what is dictated presses it by accident (WCAG 2.1.4).
+    search_key = models.BooleanField(default=True)
     date_joined = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -10,7 +10,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from devices import welcome as link
-from devices.forms import NameForm, WelcomeForm
+from devices.forms import ProfileForm, WelcomeForm
 from devices.middleware import origin
 from devices.models import Actor, Role, User, audit
 from devices.people import create_household
@@ -55,11 +55,14 @@ def _found(request: HttpRequest, form: WelcomeForm) -> User:
 def profile(request: HttpRequest) -> HttpResponse:
     """The person's name, households and ways to change the password or leave."""
     user = person(request)
-    now = {"name": user.name} | typed(request)
-    form = NameForm(request.POST if request.method == "POST" else None, initial=now)
+    now = {"name": user.name, "search_key": user.search_key}
+    if kept := typed(request):
+        now = kept | {"search_key": "search_key" in kept}
+    form = ProfileForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_valid():
         user.name = form.cleaned_data["name"]
-        user.save(update_fields=["name"])
+        user.search_key = form.cleaned_data["search_key"]
+        user.save(update_fields=["name", "search_key"])
         messages.success(request, gettext("Saved."))
         return redirect("profile")
     return render(request, "devices/profile.html", {"form": form})

@@ -1,7 +1,9 @@
 """From sign-in to a verified version in a real Chromium, against the real processes."""
 
+import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -137,6 +139,48 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(
         for path in ("/", "/history/", "/audit/", "/accounts/", "/accounts/link/", "/profile/"):
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_ages_are_the_servers_whatever_the_clock_of_the_browser_says(
+    product: Product, chromium: str
+) -> None:
+    with (
+        sync_playwright() as playwright,
+        browser(playwright, chromium) as opened,
+        person(opened, product.url, "owner@example.com") as page,
+    ):
+        for days in (-1, 1):
+            page.clock.install(time=datetime.now(UTC) + timedelta(days=days))
+            page.goto("/")
+            page.clock.run_for(1_000)
+            ages = page.locator("time[data-ago]").all_inner_texts()
+            assert ages
+            for said in ages:
+                assert re.fullmatch(r"just now|\d+ (s|min)( \d+ s)? ago", said), (days, said)
+
+
+def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(
+    product: Product, chromium: str
+) -> None:
+    with (
+        sync_playwright() as playwright,
+        browser(playwright, chromium) as opened,
+        person(opened, product.url, "owner@example.com") as page,
+    ):
+        search = page.locator("#q")
+        page.keyboard.press("Control+/")
+        expect(search).not_to_be_focused()
+        page.keyboard.press("/")
+        expect(search).to_be_focused()
+        page.keyboard.type("a/b")
+        expect(search).to_have_value("a/b")
+        page.goto("/profile/")
+        page.get_by_label("The key / goes to the search of a page").uncheck()
+        page.get_by_role("button", name="Save").click()
+        page.goto("/")
+        page.keyboard.press("/")
+        expect(search).not_to_be_focused()
+        expect(search).not_to_have_attribute("aria-keyshortcuts", "/")
 
 
 def test_a_new_household_is_where_its_browser_is_until_somebody_says_where(

@@ -99,10 +99,10 @@ class LinkForm(forms.Form):
     household_id = forms.TypedChoiceField(label=gettext_lazy("Household"), coerce=int)
     email = forms.EmailField(
         label=gettext_lazy("E-mail address of the cloud account"),
-        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        widget=forms.EmailInput(attrs={"autocomplete": "section-cloud username"}),
         max_length=254,
     )
-    password = _password(gettext_lazy("Its password"), "off")
+    password = _password(gettext_lazy("Its password"), "section-cloud current-password")
     keep_password = _keep_password()
     cloud = CloudField(
         label=gettext_lazy("Cloud"),
@@ -138,7 +138,9 @@ class LinkForm(forms.Form):
 
 
 class ReconnectForm(forms.Form):
-    password = _password(gettext_lazy("Password of the cloud account"), "off")
+    password = _password(
+        gettext_lazy("Password of the cloud account"), "section-cloud current-password"
+    )
     keep_password = _keep_password()
 
 

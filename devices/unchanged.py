@@ -1,8 +1,9 @@
 """An open page asks every few seconds whether anything changed, and mostly nothing did.
 
 A question that its view has just answered with "nothing" gets the same answer from one small query,
-as long as its session is there and nothing that pages show has changed in the whole server. After
-half a minute the view is asked again, for what depends on the clock and on rights.
+as long as its session is there and nothing that its pages show has changed: in the households it
+sees, or about the worker. After half a minute the view is asked again, for what depends on the
+clock and on rights.
 """
 
 from collections import OrderedDict
@@ -18,7 +19,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Batch, Beat, CloudAccount, Node
+from devices.models import Batch, Beat, CloudAccount, Node, User
+from devices.policies import households_for
 from devices.readiness import LOOP_SILENT_AFTER, QUEUE_BEHIND_AFTER
 
 SAME_FOR_S = 30.0
@@ -27,20 +29,26 @@ REMEMBERED = 10_000
 _NODE, _ACCOUNT, _BATCH, _BEAT, _QUEUE, _SESSION = (
     model._meta.db_table for model in (Node, CloudAccount, Batch, Beat, OrmQ, Session)
 )
+# Of whoever sees more households than this, a change anywhere is looked at.
+MOST_HOUSEHOLDS = 200
 # Every change of a hub, an install or a queue raises a revision; of an account these tell enough.
 # Then what is said of the worker: is there a late heartbeat, a late wake-up, a restart?
 _MARK = f"""
+WITH account AS (SELECT * FROM {_ACCOUNT} WHERE {{here}}),
+  node AS (SELECT id, revision FROM {_NODE} WHERE account_id IN (SELECT id FROM account))
 SELECT
-  (SELECT COUNT(*) FROM {_NODE}), (SELECT SUM(revision) FROM {_NODE}),
-  (SELECT MAX(id) FROM {_NODE}), (SELECT SUM(revision) FROM {_BATCH}),
-  (SELECT COUNT(*) FROM {_ACCOUNT}), (SELECT SUM(failures) FROM {_ACCOUNT}),
-  (SELECT MAX(answered_at) FROM {_ACCOUNT}), (SELECT MAX(next_sync_at) FROM {_ACCOUNT}),
+  (SELECT COUNT(*) FROM node), (SELECT SUM(revision) FROM node), (SELECT MAX(id) FROM node),
+  (SELECT SUM(revision) FROM {_BATCH} WHERE {{here}}),
+  (SELECT COUNT(*) FROM account), (SELECT SUM(failures) FROM account),
+  (SELECT MAX(answered_at) FROM account), (SELECT MAX(next_sync_at) FROM account),
   (SELECT COUNT(*) FROM {_BEAT} WHERE name = 'installs' AND beat_at >= %s),
   (SELECT MAX(restarted_at) FROM {_BEAT}),
   (SELECT COUNT(*) FROM {_QUEUE} WHERE lock <= %s)
 FROM {_SESSION} WHERE session_key = %s AND expire_date > %s
 """  # noqa: S608 - names of tables of ours
 
+# The households whose changes a session can see; None: all there are.
+Scope = tuple[int, ...] | None
 Question = tuple[str, str]
 
 
@@ -49,6 +57,7 @@ class Unchanged:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._scopes: OrderedDict[str, Scope] = OrderedDict()
         self._known: OrderedDict[Question, tuple[Any, float]] = OrderedDict()
         self._lock = Lock()
 
@@ -56,21 +65,31 @@ class Unchanged:
         question = _question(request)
         if question is None:
             return self.get_response(request)
-        # before the view looks: what changes meanwhile makes the next question differ
-        mark = _mark(question[0])
+        session = question[0]
         with self._lock:
+            is_met, scope = session in self._scopes, self._scopes.get(session)
             known, answered_at = self._known.get(question, (None, 0.0))
+        # before the view looks: what changes meanwhile makes the next question differ
+        mark = _mark(session, scope) if is_met else None
         if mark is not None and known == mark and monotonic() - answered_at < SAME_FOR_S:
             request.get_host()  # refuses a host that is not ours, as for every page
             return HttpResponse(status=204)
         answer = self.get_response(request)
-        if answer.status_code == 204 and mark is not None:
+        is_same = answer.status_code == 204
+        if isinstance(request.user, User) and (is_same or not is_met):
+            sees = _scope(request.user)
             with self._lock:
-                self._known[question] = (mark, monotonic())
-                self._known.move_to_end(question)
-                if len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+                _keep(self._scopes, session, sees)
+                if is_same and mark is not None and sees == scope:
+                    _keep(self._known, question, (mark, monotonic()))
         return answer
+
+
+def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
 
 
 def _question(request: HttpRequest) -> Question | None:
@@ -80,11 +99,20 @@ def _question(request: HttpRequest) -> Question | None:
     return session, request.get_full_path()
 
 
-def _mark(session: str) -> tuple[Any, ...] | None:
+def _scope(user: User) -> Scope:
+    ids = households_for(user)
+    return None if ids is None or len(ids) > MOST_HOUSEHOLDS else tuple(sorted(ids))
+
+
+def _mark(session: str, scope: Scope) -> tuple[Any, ...] | None:
     """Return what differs when anything does; None without such a session. One query."""
     now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
     silent, behind = now - LOOP_SILENT_AFTER, now - QUEUE_BEHIND_AFTER
+    ids = scope or ()
+    holes = ", ".join(["%s"] * len(ids)) or "NULL"
+    here = "1 = 1" if scope is None else f"household_id IN ({holes})"
     with connection.cursor() as cursor:
-        cursor.execute(_MARK, [adapt(silent), adapt(behind), session, adapt(now)])
+        values = [*ids, *ids, adapt(silent), adapt(behind), session, adapt(now)]
+        cursor.execute(_MARK.format(here=here), values)
         row: tuple[Any, ...] | None = cursor.fetchone()
     return row

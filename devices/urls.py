@@ -90,7 +90,7 @@ urlpatterns = [
         "households/<int:pk>/home-assistant/", homeassistant.home_assistant, name="home_assistant"
     ),
     path(
-        "households/<int:pk>/home-assistant/live/",
+        "households/<int:pk>/home-assistant/line/",
         homeassistant.home_assistant_live,
         name="home_assistant_live",
     ),

@@ -41,24 +41,32 @@
     for (const poll of document.querySelectorAll("[data-poll]")) window.htmx.trigger(poll, "seen");
   });
 
-  const say = (isAway) => {
+  const say = (words) => { document.getElementById("said").textContent = words; };
+  const away = (isAway) => {
     const notice = document.getElementById("reconnecting");
-    if (notice) notice.hidden = !isAway;
+    if (notice.hidden !== isAway) return;
+    notice.hidden = !isAway;
+    if (isAway) say(notice.textContent.trim());
   };
-  for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
-    document.addEventListener(name, () => say(true));
-  }
+  // Asked for a page that is no longer there for this person, or an address that wants no more.
+  const GONE = [403, 404, 410];
+  document.addEventListener("htmx:responseError", (event) => {
+    if (GONE.includes(event.detail.xhr.status) && event.target.matches("[data-poll]")) window.location.reload();
+    else away(true);
+  });
+  for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, () => away(true));
   document.addEventListener("htmx:afterOnLoad", (event) => {
-    if (event.detail.xhr.status < 400) { say(false); tick(); }
+    if (event.detail.xhr.status < 400) { away(false); tick(); }
   });
 
-  // A verdict that changes is said once; its place on the page is a new one after every swap.
-  const verdict = () => document.querySelector("[data-say]")?.textContent.trim() ?? "";
-  let known = verdict();
+  // What matters and has changed is said once, politely: a verdict, a headline, how many were found.
+  const told = () => new Map([...document.querySelectorAll("[data-say]")].map((one) => [one.dataset.say, one.textContent.trim()]));
+  let known = told();
   document.addEventListener("htmx:afterSettle", () => {
-    if (verdict() === known) return;
-    known = verdict();
-    document.getElementById("said").textContent = known;
+    const now = told();
+    const news = [...now].filter(([what, words]) => known.get(what) !== words).map(([, words]) => words);
+    known = now;
+    if (news.length) say(news.join(" "));
   });
 
   // The tab says what the page says, so that it can be left in the background.
@@ -79,7 +87,7 @@
     if (!button) return;
     button.dataset.none ??= button.textContent;
     const n = document.querySelectorAll("input[form=choose]:checked").length;
-    button.textContent = n ? button.dataset.chosen.replace("%s", n) : button.dataset.none;
+    button.textContent = n ? button.dataset.chosen.replace("{}", n) : button.dataset.none;
     button.disabled = !n;
   };
   document.addEventListener("change", countChosen);

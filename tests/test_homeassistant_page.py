@@ -193,11 +193,11 @@ def test_a_test_is_asked_for_and_followed() -> None:
     assert page.browser.post(f"{page.path}test/").status_code == 302
     assert page.link.is_testing
     assert page.link.revision > revision, "so that the bridge looks"
-    live = page.browser.get(f"{page.path}live/").content.decode()
+    live = page.browser.get(f"{page.path}line/").content.decode()
     assert "waiting for it to come back" in live
     assert "hx-trigger" in live
     HomeAssistantLink.objects.update(test_answered_at=timezone.now())
-    live = page.browser.get(f"{page.path}live/").content.decode()
+    live = page.browser.get(f"{page.path}line/").content.decode()
     assert "came back after" in live
     assert "hx-trigger" not in live
 

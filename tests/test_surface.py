@@ -165,12 +165,13 @@ def every_kind(site: Site) -> dict[str, Answer]:
     page = get("/").body.decode()
     style = re.search(r'href="(/static/app\.[0-9a-f]+\.css)"', page)
     assert style is not None
-    revision = site.sql("SELECT revision FROM devices_node")[0][0]
+    live = re.search(r'data-hx-get="(/hubs/1/live/[^"]+)"', get("/hubs/1/").body.decode())
+    assert live is not None
     kinds = {
         "page": get("/"),
         "hub": get("/hubs/1/"),
         "form": get("/accounts/link/"),
-        "nothing new": get(f"/hubs/1/live/?v={revision}"),
+        "nothing new": get(live[1]),
         "fragment": get("/hubs/1/live/?v=0"),
         "download": get("/hubs/1/files/1/"),
         "export": get("/audit/export.csv"),

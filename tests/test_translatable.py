@@ -19,7 +19,7 @@ TEMPLATES = sorted(
     if path.name not in SAMPLES
 )
 # What people read or hear of an element besides its text.
-SPOKEN = re.compile(r'\b(?:aria-label|placeholder|title|alt|data-tab)="([^"]*)"')
+SPOKEN = re.compile(r'\b(?:aria-label|placeholder|title|alt|data-tab|data-chosen)="([^"]*)"')
 TAG = re.compile(r"<script[^>]*>.*?</script>|<[a-zA-Z/!][^>]*>", re.DOTALL)
 HOLE = "\x00"
 

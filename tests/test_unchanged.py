@@ -9,9 +9,17 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from devices.models import Batch, CloudAccount, Node, State
+from devices.models import Batch, CloudAccount, Node, StaffRole, State
 from devices.unchanged import SAME_FOR_S
-from tests.factories import make_account, make_household, make_job, make_node, make_owner, sign_in
+from tests.factories import (
+    make_account,
+    make_household,
+    make_job,
+    make_node,
+    make_owner,
+    make_user,
+    sign_in,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -45,13 +53,40 @@ def open_(client: Client) -> Open:
 
 
 def test_the_second_time_it_costs_one_query(open_: Open, django_assert_num_queries: Any) -> None:
-    for path in open_.paths():
+    paths = open_.paths()
+    open_.ask(paths[0])  # the first question of all tells which households the session sees
+    for path in paths:
         assert open_.ask(path) == 204
         with django_assert_num_queries(1):
             answer = open_.client.get(path)
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer["Cache-Control"] == "no-store"
         assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_what_others_do_costs_nothing(open_: Open, django_assert_num_queries: Any) -> None:
+    paths = open_.paths()
+    busy = make_job(make_node(make_account(make_household())), state=State.RUNNING)
+    for path in [paths[0], *paths]:
+        open_.ask(path)
+    for path in paths:
+        busy.note(timezone.now(), cloud_info="Downloaded 41% Firmware Image")
+        Batch.objects.create(
+            household=busy.household, requested_by_name="x", expires_at=timezone.now(), revision=7
+        )
+        with django_assert_num_queries(1):
+            assert open_.ask(path) == 204
+
+
+def test_whoever_sees_everything_hears_of_everything(client: Client, settings: Any) -> None:
+    settings.SUPPORT_SEES_ALL_HOUSEHOLDS = True
+    sign_in(client, make_user("support@example.com", staff_role=StaffRole.SUPPORT))
+    job = make_job(make_node(make_account(make_household())), state=State.RUNNING)
+    text = client.get("/").content.decode()
+    path = text.split('data-hx-get="')[-1].split('"')[0].replace("&amp;", "&")
+    assert [client.get(path).status_code for _ in range(3)] == [204] * 3
+    job.note(timezone.now(), cloud_info="Downloaded 41% Firmware Image")
+    assert client.get(path).status_code == 200
 
 
 def test_every_change_is_answered_at_once(open_: Open) -> None:

@@ -20,7 +20,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_noop
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -171,16 +170,6 @@ def households_of(user: User, right: Right = Right.LOOK) -> list[Household]:
     ids = households_for(user, right)
     households = Household.objects.order_by("name", "pk")
     return list(households if ids is None else households.filter(pk__in=ids))
-
-
-def way_back(request: HttpRequest, otherwise: str) -> str:
-    """Return the page of ours that the form came from, or the other one."""
-    wanted = request.POST.get("next", "")
-    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return wanted
-    return resolve_url(otherwise)
 
 
 def refuse(request: HttpRequest, right: Right, household: Household, node: Node | None) -> None:

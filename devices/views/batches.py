@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import batches
 from devices.confirm import Binding, BindingError, bind, read_bindings, sign_list
+from devices.context import frame_mark
 from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
 from devices.policies import (
     Reason,
@@ -186,9 +187,10 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
 def batch_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     mine = batch_for(request, pk)
-    if request.GET.get("v") == _mark(mine):
+    if request.GET.get("v") == _mark(request, mine):
         return HttpResponse(status=204)
-    return render(request, "devices/_batch.html", _batch(request, mine))
+    values = _batch(request, mine) | {"part": "devices/_batch.html"}
+    return render(request, "devices/_live.html", values)
 
 
 @require_POST
@@ -226,14 +228,14 @@ class Place:
     standing: Standing
 
 
-def _mark(mine: Batch) -> str:
+def _mark(request: HttpRequest, mine: Batch) -> str:
     """Return a short text that differs when the queue or any of its installs changed."""
     jobs = mine.items.aggregate(all=Sum("job__revision"))["all"] or 0
-    return f"{mine.revision}-{jobs}"
+    return f"{mine.revision}-{jobs}.{frame_mark(request)}"
 
 
 def _batch(request: HttpRequest, mine: Batch) -> dict[str, Any]:
-    mark = _mark(mine)
+    mark = _mark(request, mine)
     items = list(mine.items.select_related("job", "node__account"))
     places = [Place(item, _standing(item, mine)) for item in items]
     is_under_way = any(item.job is not None and item.job.is_live for item in items)
@@ -250,8 +252,16 @@ def _batch(request: HttpRequest, mine: Batch) -> dict[str, Any]:
         and mine.state == BatchState.STOPPED
         and is_waiting
         and timezone.now() < mine.expires_at,
-        "poll_s": 3 if mine.state == BatchState.RUNNING or is_under_way else 0,
+        "poll_s": _poll_s(mine, is_under_way),
     }
+
+
+def _poll_s(mine: Batch, is_under_way: bool) -> int:
+    """Return how often an open page asks, in seconds; 0: nothing can change any more."""
+    if mine.state == BatchState.RUNNING or is_under_way:
+        return 3
+    can_go_on = mine.state == BatchState.STOPPED and timezone.now() < mine.expires_at
+    return 30 if can_go_on else 0
 
 
 def _standing(item: BatchItem, mine: Batch) -> Standing:

@@ -1,5 +1,6 @@
 """Home Assistant in a household's settings: what it sees and may do, and how its line stands."""
 
+import zlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -95,9 +96,11 @@ def home_assistant(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @signed_in
 def home_assistant_live(request: HttpRequest, pk: int) -> HttpResponse:
-    """How the line stands, as a fragment."""
+    """How the line stands, as a fragment; 204 without a body when nothing changed."""
     household = household_for(request, pk, Right.PEOPLE)
     values = _line(homelink.link_of(household)) | {"household": household}
+    if request.GET.get("v") == values["mark"]:
+        return HttpResponse(status=204)
     return render(request, "devices/_home_assistant_line.html", values)
 
 
@@ -120,14 +123,15 @@ def _line(link: HomeAssistantLink) -> dict[str, object]:
     took_s = None
     if not link.is_testing and asked_at is not None and answered_at is not None:
         took_s = (answered_at - asked_at).total_seconds()
-    return {
-        "link": link,
+    told = {
         "line": _stands(link, Beat.is_alive(BRIDGE, SILENT_AFTER)),
         "broker": _broker_name(link),
         "is_testing": link.is_testing and not is_late,
         "test_gave_up": link.is_testing and is_late,
         "test_took_s": took_s,
     }
+    known = f"{told} {link.state} {link.state_at} {link.announced_hubs}"
+    return told | {"link": link, "mark": f"{zlib.crc32(known.encode()):x}"}
 
 
 def _stands(link: HomeAssistantLink, is_alive: bool) -> LineNow:

@@ -22,7 +22,6 @@ from devices.views.access import (
     households_of,
     person,
     signed_in,
-    way_back,
 )
 from devices.views.typed import typed
 
@@ -50,7 +49,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         request.session[CHOSEN] = household_for(request, int(wanted)).pk
     else:
         request.session.pop(CHOSEN, None)
-    return redirect(way_back(request, "hubs"))
+    return redirect("hubs")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

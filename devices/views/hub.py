@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
+from devices.context import frame_mark
 from devices.installs import typical
 from devices.models import Node, VersionCause
 from devices.models.proposal import UNDECIDED
@@ -46,9 +47,14 @@ def hub(request: HttpRequest, pk: int) -> HttpResponse:
 def hub_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     node = hub_for(request, pk)
-    if request.GET.get("v") == str(node.revision):
+    if request.GET.get("v") == _mark(request, node):
         return HttpResponse(status=204)
-    return render(request, "devices/_hub.html", _hub(request, node))
+    values = _hub(request, node) | {"part": "devices/_hub.html"}
+    return render(request, "devices/_live.html", values)
+
+
+def _mark(request: HttpRequest, node: Node) -> str:
+    return f"{node.revision}.{frame_mark(request)}"
 
 
 def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
@@ -58,9 +64,11 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
     is_new = offer is not None and offer.fw_version != node.fw_version
     return {
         "node": node,
+        "mark": _mark(request, node),
         "offer": offer,
         "is_new": is_new,
         "job": job,
+        "needs_person": job is not None and job.needs_person and job.to_version != node.fw_version,
         "job_standing": of_job(job) if job is not None else None,
         "reasons": why_unfit(node, offer, timezone.now()) if is_new else [],
         "runtime": timedelta(minutes=node.runtime_minutes or 0),

@@ -12,18 +12,17 @@ from django.core.paginator import Page
 from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from devices.context import chosen, worker_now
+from devices.context import chosen, frame_mark
 from devices.models import Node, User
 from devices.policies import Right, households_for, nodes_for
 from devices.sync import ask_check
 from devices.templatetags.show import number
-from devices.views.access import actor_in, hub_for, person, signed_in, way_back
+from devices.views.access import actor_in, hub_for, person, signed_in
 from devices.views.batches import running_batches
 from devices.views.listing import (
     HOUSEHOLD,
@@ -40,6 +39,7 @@ from devices.views.listing import (
     order_mark,
 )
 from devices.views.standing import Standing, of_hub
+from devices.views.typed import page_or_hubs
 
 # The session's key for the order of the list.
 SORT = "sort"
@@ -64,18 +64,19 @@ class Mark:
     hubs: str
     """Differs when any hub was added, changed or left."""
     clouds: str
-    """Differs when a cloud went wrong or right again, or the worker stopped or started."""
+    """Differs when a cloud went wrong or right again, the worker stopped or started, or another
+    day began: then the whole list is sent."""
     minute: str
     """When a cloud last answered: only a line of the page speaks of it."""
 
     @classmethod
     def of(cls, request: HttpRequest, clouds: Clouds) -> "Mark":
-        user, within, worker = person(request), chosen(request), worker_now(request)
+        user, within = person(request), chosen(request)
         state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
         state += f" {clouds.unread}"
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
-            clouds=f"{zlib.crc32(f'{state} {worker}'.encode()):x}",
+            clouds=f"{zlib.crc32(f'{state} {frame_mark(request)}'.encode()):x}",
             minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
         )
 
@@ -90,6 +91,8 @@ def hubs(request: HttpRequest) -> HttpResponse:
     user, within = person(request), chosen(request)
     clouds = clouds_of(user, within)
     mark = Mark.of(request, clouds)
+    if (asked := request.GET.get("sort")) in SORTS and request.session.get(SORT) != asked:
+        request.session[SORT] = asked
     return render(request, "devices/hubs.html", _list(request, user, clouds, mark))
 
 
@@ -111,7 +114,10 @@ def hubs_live(request: HttpRequest) -> HttpResponse:
         rows: Iterable[Row] = values["rows"]
         is_new = hubs_seen != mark.hubs
         values["changed"] = [row for row in rows if is_new and row.node.changed_at >= since]
-    answer = render(request, "devices/_hubs_live.html", values | {"is_same_list": is_same_list})
+    values["is_same_list"] = is_same_list
+    # a page that was opened before there was any hub has nothing to find one with
+    values["brings_tools"] = not is_same_list and not request.GET.get("o")
+    answer = render(request, "devices/_hubs_live.html", values)
     # rows alone travel beside the poll; another list takes the place of the whole one
     return answer if is_same_list else retarget(answer, "#hub-list")
 
@@ -134,7 +140,7 @@ def hubs_check(request: HttpRequest) -> HttpResponse:
         messages.success(request, said % {"n": number(asked)})
     else:
         messages.warning(request, gettext("There is no hub here that you may have checked."))
-    return redirect(way_back(request, "hubs"))
+    return redirect(page_or_hubs(request))
 
 
 @require_POST
@@ -155,7 +161,7 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
             request,
             (gettext("%(node)s cannot be checked: its account is not signed in.") % {"node": node}),
         )
-    return redirect(way_back(request, reverse("hub", args=[node.pk])))
+    return redirect("hub", node.pk)
 
 
 def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
@@ -169,6 +175,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_manage = set(households_for(user, Right.MANAGE) or [])
     may_check = households_for(user, Right.CHECK)
     rows = [_row(node, may_install, may_manage, now) for node in listed]
+    may_choose = sum(row.act == "install" for row in rows) > 1
     checked = _checked(user, within)
     # an account was just linked: its hubs come, and are asked one after the other
     comes = not clouds.signed_out and not clouds.troubled
@@ -183,12 +190,12 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "by_household": wish.sort == HOUSEHOLD,
         "listed": listed,
         "rows": rows,
-        "may_choose": sum(row.act == "install" for row in rows) > 1,
+        "may_choose": may_choose,
         "may_check": may_check is None or bool(may_check),
         "may_install": bool(may_install),
         "may_manage": bool(may_manage),
         "mark": mark,
-        "order": order_mark(listed),
+        "order": f"{order_mark(listed)}-{may_choose:d}" if counts.total else "",
         "rendered_at": int(now.timestamp()),
         "checked": checked,
         "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
@@ -205,10 +212,7 @@ def _sorts(request: HttpRequest, user: User) -> list[tuple[str, str]]:
 
 
 def _usual_sort(request: HttpRequest, user: User) -> str:
-    """Return the order that this person chose last, and keep the one that is chosen now."""
-    asked = request.GET.get("sort")
-    if asked in SORTS and request.session.get(SORT) != asked:
-        request.session[SORT] = asked
+    """Return the order that this person chose last."""
     return str(request.session.get(SORT, HOUSEHOLD if user.staff_role else ""))
 
 

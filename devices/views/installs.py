@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
-from devices.context import chosen
+from devices.context import chosen, frame_mark
 from devices.explain import Stage, explain_job, explain_report, read_code, shown_with
 from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Report, State
 from devices.models.ota import OtaJobQuerySet
@@ -123,14 +123,16 @@ def install(request: HttpRequest, pk: int) -> HttpResponse:
 def install_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     job = job_for(request, pk)
-    if request.GET.get("v") == _version(job, installs.typical(job.hub_model, job.to_version)):
+    if request.GET.get("v") == _mark(request, job, installs.typical(job.hub_model, job.to_version)):
         return HttpResponse(status=204)
-    return render(request, "devices/_install.html", _install(request, job))
+    values = _install(request, job) | {"part": "devices/_install.html"}
+    return render(request, "devices/_live.html", values)
 
 
-def _version(job: OtaJob, usual: installs.Typical) -> str:
+def _mark(request: HttpRequest, job: OtaJob, usual: installs.Typical) -> str:
     """Return what differs when the page does: also when an install has come to take long."""
-    return f"{job.revision}{'-long' if usual.is_unusual(job, timezone.now()) else ''}"
+    is_long = usual.is_unusual(job, timezone.now())
+    return f"{job.revision}{'-long' if is_long else ''}.{frame_mark(request)}"
 
 
 @require_POST
@@ -176,7 +178,7 @@ def _install(request: HttpRequest, job: OtaJob) -> dict[str, object]:
         "reports": reports,
         "typical": usual,
         "is_long": usual.is_unusual(job, timezone.now()),
-        "version": _version(job, usual),
+        "mark": _mark(request, job, usual),
         "gives_no_percent": job.state == State.RUNNING
         and job.percent is None
         and explain_report(job.cloud_word, job.cloud_info).stage == Stage.DOWNLOADING,

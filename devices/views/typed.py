@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 
@@ -41,6 +42,12 @@ def page_of(request: HttpRequest) -> str:
         if parts.path.startswith("/") and not parts.path.startswith("//"):
             return parts.path + (f"?{parts.query}" if parts.query else "")
     return request.path
+
+
+def page_or_hubs(request: HttpRequest) -> str:
+    """Return the page of ours that a form was sent from, or the hubs when no browser told."""
+    page = page_of(request)
+    return page if page != request.path else reverse("hubs")
 
 
 def typed(request: HttpRequest) -> dict[str, str]:

@@ -42,9 +42,9 @@ def person(
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/")
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.locator("#id_login").fill(email)
+    page.locator("#id_password").fill(PASSWORD)
+    page.locator("#id_password").press("Enter")
     page.wait_for_url(f"{url}/")
     try:
         yield page

@@ -220,6 +220,23 @@ def test_a_form_outlives_its_session(owner: User, household: Household, time_mac
     assert "A much better name" not in client.get(page).content.decode()
 
 
+def test_a_form_outlives_signing_in_again_elsewhere(owner: User, household: Household) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    page = f"/households/{household.pk}/settings/"
+    typed = {"name": "A much better name", "time_zone": "Asia/Tokyo", "broker_url": "mqtt://a:b@c"}
+    stale = typed | {"csrfmiddlewaretoken": "x" * 64}
+    for referer, status in (("https://evil.example/", 403), (f"http://testserver{page}", 302)):
+        assert client.post(page, stale, headers={"Referer": referer}).status_code == status
+    assert "mqtt" not in str(client.session["typed"])
+    household.refresh_from_db()
+    assert household.name == "Garden house"
+    text = client.get(page).content.decode()
+    assert 'value="A much better name"' in text
+    assert "nothing was changed or sent" in text
+    assert "You had been signed out" not in text
+
+
 def test_a_password_is_never_kept_with_a_form(owner: User, time_machine: Any) -> None:
     client = enter(owner)
     time_machine.move_to(timezone.now() + timedelta(hours=73))

@@ -5,19 +5,37 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
+from django.views.decorators.csrf import requires_csrf_token
 
 KEPT_FOR_S = 60 * 60
 MOST_FIELDS, LONGEST = 20, 2000
 _KEY = "typed"
-# A password is typed again; what was agreed to is read again.
-NOT_KEPT = ("csrfmiddlewaretoken", "agreed", "next")
+# A secret is typed again; what was agreed to is read again.
+SECRETS = ("url", "broker_url", "client_pem", "code")
+NOT_KEPT = ("csrfmiddlewaretoken", "agreed", "next", *SECRETS)
 
 
-def keep(request: HttpRequest) -> str:
+@requires_csrf_token
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form of an earlier sign-in, or of somebody else's making, which is not acted on.
+
+    One of our own pages comes again with what was typed into it; any other gets 403.
+    """
+    if not request.user.is_authenticated or not _referer(request):
+        return render(request, "403_csrf.html", status=403)
+    messages.warning(
+        request,
+        gettext("This page was open too long, so nothing was changed or sent. Please press again."),
+    )
+    return redirect(keep(request, is_told=True))
+
+
+def keep(request: HttpRequest, *, is_told: bool = False) -> str:
     """Keep the fields of this form in the session that begins now; return the form's page."""
     page = page_of(request)
     fields = {
@@ -26,7 +44,8 @@ def keep(request: HttpRequest) -> str:
         if name not in NOT_KEPT and "password" not in name
     }
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
-        request.session[_KEY] = {"page": page, "fields": fields, "at": time.time()}
+        kept = {"page": page, "fields": fields, "at": time.time(), "told": is_told}
+        request.session[_KEY] = kept
     return page
 
 
@@ -34,6 +53,11 @@ def page_of(request: HttpRequest) -> str:
     """Return the page of ours that a form was sent from: some addresses take forms and have no
     page themselves.
     """
+    return _referer(request) or request.path
+
+
+def _referer(request: HttpRequest) -> str:
+    """Return the page of ours that the browser says it comes from, or ""."""
     referer = request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(
         referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -41,7 +65,7 @@ def page_of(request: HttpRequest) -> str:
         parts = urlsplit(referer)
         if parts.path.startswith("/") and not parts.path.startswith("//"):
             return parts.path + (f"?{parts.query}" if parts.query else "")
-    return request.path
+    return ""
 
 
 def page_or_hubs(request: HttpRequest) -> str:
@@ -58,8 +82,9 @@ def typed(request: HttpRequest) -> dict[str, str]:
     del request.session[_KEY]
     if time.time() - kept["at"] > KEPT_FOR_S:
         return {}
-    messages.warning(
-        request,
-        gettext("You had been signed out, so nothing was sent. What you typed is here again."),
-    )
+    if not kept.get("told"):
+        messages.warning(
+            request,
+            gettext("You had been signed out, so nothing was sent. What you typed is here again."),
+        )
     return dict(kept["fields"])

@@ -114,7 +114,8 @@ def link_account(
                 "cloud": base_url,
                 "account_id": account.pk,
                 "password_kept": keep_password,
-            },
+            }
+            | audit.simulated(account),
         )
         wake_chores()
     return account
@@ -141,7 +142,7 @@ def unlink_account(
             "account.unlinked",
             f"A cloud account at {account.cloud_host} was unlinked.",
             household=account.household,
-            detail={"cloud": account.base_url, "account_id": account.pk},
+            detail={"cloud": account.base_url, "account_id": account.pk} | audit.simulated(account),
         )
     if tokens is None:
         return
@@ -234,7 +235,8 @@ def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
             household=account.household,
             outcome=Outcome.FAILED,
             at=now,
-            detail={"account_id": account.pk, "code": problem.code, "status": problem.status},
+            detail={"account_id": account.pk, "code": problem.code, "status": problem.status}
+            | audit.simulated(account),
         )
         if not account.signs_in_by_itself:
             tell_signed_out(account, now)
@@ -247,6 +249,7 @@ def tell_signed_out(account: CloudAccount, now: datetime) -> None:
         household=account.household,
         path=reverse("account_reconnect", args=[account.pk]),
         now=now,
+        account=account,
         cloud=account.cloud_host,
     )
 

@@ -22,6 +22,7 @@ from devices.models import (
     Batch,
     BatchItem,
     BatchState,
+    CloudAccount,
     Household,
     ItemState,
     Node,
@@ -257,8 +258,17 @@ def _tell(batch: Batch, words: str, now: datetime) -> None:
         household=batch.household,
         path=reverse("batch", args=[batch.pk]),
         now=now,
+        account=_account(batch),
         words=f"A queue of updates stopped. {words}",
     )
+
+
+def _account(batch: Batch) -> CloudAccount | None:
+    """Return the account of the queue's hubs, when all are of one kind: real, or simulated."""
+    items = batch.items.select_related("node__account")
+    accounts = [item.node.account for item in items]
+    is_simulated = {account.is_simulated for account in accounts}
+    return accounts[0] if len(is_simulated) == 1 else None
 
 
 def _record(

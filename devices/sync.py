@@ -285,6 +285,7 @@ def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
         household=node.account.household,
         path=reverse("hub", args=[node.pk]),
         now=now,
+        account=node.account,
         hub=str(node),
         from_version=node.fw_version,
         to_version=offer.fw_version,

@@ -123,7 +123,7 @@ def test_the_end_of_an_install_is_told_with_its_verdict_and_a_link(
     assert mail["To"] == home.owner.email
     assert mail["Subject"] == "Back porch: An install is verified"
     text = mail.get_content()
-    assert "Back porch (Garden house)" in text
+    assert "Back porch (Garden house, simulated)" in text
     assert "5.4.0" in text
     assert f"https://hubs.example.org/installs/{job.pk}/" in text
 
@@ -141,7 +141,7 @@ def test_the_end_of_an_install_is_told_with_its_verdict_and_a_link(
 def test_every_end_is_told_under_its_topic(home: Home, end: State, topic: Topic) -> None:
     make_job(home.node, state=State.VERIFYING).move_to(end, actor=person(home.owner), note="x")
     assert Notice.objects.get().topic == topic
-    assert sentence(Notice.objects.get()).startswith("Back porch (Garden house): ")
+    assert sentence(Notice.objects.get()).startswith("Back porch (Garden house, simulated): ")
 
 
 def test_what_a_person_cancelled_is_no_news(home: Home) -> None:

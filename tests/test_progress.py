@@ -125,7 +125,7 @@ def test_a_percent_is_shown_only_when_the_hub_gives_one(
     said = page_of(
         client, under_way(household, MINUTE, cloud_info="Downloaded 40% Firmware Image", **told)
     )
-    assert '<progress max="100" value="40">' in said
+    assert '<progress aria-label="Downloaded" max="100" value="40">' in said
     assert "gives no percent" not in said
     # before the download nobody can know whether it will
     said = page_of(
@@ -141,7 +141,7 @@ def test_what_takes_long_is_said_without_alarm_and_an_open_page_hears_of_it(
     finished(12, 4 * MINUTE)
     job = under_way(household, 2 * MINUTE)
     live = reverse("install_live", args=[job.pk])
-    version = client.get(reverse("install", args=[job.pk])).context["version"]
+    version = client.get(reverse("install", args=[job.pk])).context["mark"]
     assert client.get(live, {"v": version}).status_code == 204
     OtaJob.objects.filter(pk=job.pk).update(pushed_at=timezone.now() - 7 * MINUTE)
     # no row tells that time has passed: the page hears of it with one of its next questions
@@ -153,4 +153,4 @@ def test_what_takes_long_is_said_without_alarm_and_an_open_page_hears_of_it(
     assert "That is unusually long." in said
     assert "It does not mean that something is wrong" in said
     assert "You need not do anything." in said
-    assert client.get(live, {"v": answer.context["version"]}).status_code == 204
+    assert client.get(live, {"v": answer.context["mark"]}).status_code == 204

@@ -39,12 +39,14 @@ def _or_null(name: str) -> dict[str, Any]:
     return {"anyOf": [_ref(name), {"type": "null"}]}
 
 
+SIMULATED = {"type": "boolean", "description": "The hub is one to try things out with."}
 HUB = {
     "id": ID,
     "node_id": _text(description="The hub as its cloud names it."),
     "name": _text(),
     "model": NULLABLE,
     "serial": NULLABLE,
+    "is_simulated": SIMULATED,
     "installed_version": NULLABLE,
     "latest_version": NULLABLE,
     "is_online": {"type": ["boolean", "null"], "description": "null while it is not known"},
@@ -67,6 +69,7 @@ SCHEMAS = {
         id=ID,
         hub=ID,
         node_id=_text(),
+        is_simulated=SIMULATED,
         ota_job_id=_text(),
         from_version=NULLABLE,
         to_version=_text(),

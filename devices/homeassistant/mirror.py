@@ -54,7 +54,7 @@ def _hub(
     may_press = link.lets_install_on(node, allowed)
     return Hub(
         number=node.pk,
-        name=str(node),
+        name=node.marked_name,
         model=node.model,
         serial=node.serial,
         installed=node.fw_version,

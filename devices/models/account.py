@@ -152,6 +152,10 @@ class CloudAccount(models.Model):
         """Is this cloud on the server's own machine? A real RainMaker cloud never is."""
         return _is_here(self.base_url)
 
+    def marked(self, name: str) -> str:
+        """Return a hub's name, marked when it is simulated: for where there are no badges."""
+        return f"{name} (simulated)" if self.is_simulated else name
+
     @property
     def signs_in_by_itself(self) -> bool:
         """Is the password kept, so that no person is needed when the session ends?"""

@@ -184,6 +184,11 @@ class AuditEvent(models.Model):
     def __str__(self) -> str:
         return f"#{self.sequence} {self.sentence}"
 
+    @property
+    def is_simulated(self) -> bool:
+        """Was this about a simulated hub or its account?"""
+        return bool(self.detail.get("simulated"))
+
     def said(self) -> dict[str, Any]:
         """Return all that the row says, as JSON knows it: what the content digest covers."""
         values: dict[str, Any] = {name: getattr(self, name) for name in COVERED}
@@ -279,7 +284,7 @@ def record(
             node_id=node.pk if node is not None else None,
             hub_name=_text(str(node), 200) if node is not None else "",
             job_id=job.pk if job is not None else None,
-            detail=_plain(detail or {}),
+            detail=_plain(dict(detail or {}) | simulated(node and node.account)),
             salt=secrets.token_hex(16),
             previous_digest=head.digest,
         )
@@ -293,6 +298,13 @@ def record(
             seal=head_seal(event.sequence, event.digest),
         )
     return event
+
+
+def simulated(account: Any) -> dict[str, bool]:
+    """Return the mark that tells deeds on simulated hubs from those on real ones: part of what a
+    record says, so that it stays told apart wherever it is read.
+    """
+    return {"simulated": True} if account is not None and account.is_simulated else {}
 
 
 def _text(text: object, length: int) -> str:

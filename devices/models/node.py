@@ -132,6 +132,11 @@ class Node(models.Model):
         return self.name or self.node_id
 
     @property
+    def marked_name(self) -> str:
+        """Return the name, marked when the hub is simulated: for where there are no badges."""
+        return self.account.marked(str(self))
+
+    @property
     def offer(self) -> "Offer | None":
         """Return what the cloud offers this hub now."""
         listed: list[Offer] | None = getattr(self, "open_offers", None)

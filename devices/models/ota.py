@@ -340,6 +340,11 @@ class OtaJob(models.Model):
                 to_version=self.to_version,
             )
 
+    @property
+    def marked_name(self) -> str:
+        """Return the hub's name, marked when it is simulated: for where there are no badges."""
+        return self.node.account.marked(self.hub_name)
+
     def as_loaded(self) -> "OtaJobQuerySet":
         """Return this row, unless it was moved since this object was loaded: it may even have come
         back to the same state by another claim, whose push is not ours to judge.

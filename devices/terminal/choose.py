@@ -64,7 +64,7 @@ def hub(user: User, text: str, household: Household | None = None, *, gone: bool
 
 def _told(nodes: list[Node], total: int) -> dict[str, Any]:
     lines = [
-        f"  {node}  (serial {node.serial or 'not known'}, node id {node.node_id}, "
+        f"  {node.marked_name}  (serial {node.serial or 'not known'}, node id {node.node_id}, "
         f"hub:{node.pk}, {node.account.household})"
         for node in nodes
     ]

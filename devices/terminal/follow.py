@@ -123,7 +123,7 @@ class Following:
             parts.append(f"usually {roughly(self.usual)}")
         if self.job.trouble_text:
             parts.append(one_line(self.job.trouble_text))
-        return f"{one_line(self.job.hub_name)}: {', '.join(parts)}"
+        return f"{one_line(self.job.marked_name)}: {', '.join(parts)}"
 
     def _say_verdict(self) -> None:
         job, told = self.job, explain_job(self.job)

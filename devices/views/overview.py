@@ -23,7 +23,7 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_safe
 
 from devices.context import chosen
-from devices.models import State, User
+from devices.models import CloudAccount, State, User
 from devices.policies import jobs_for, nodes_for
 from devices.templatetags.show import number, roughly
 from devices.views.access import person, signed_in
@@ -79,7 +79,7 @@ KINDS = ("verified", "attention", "unsent", "running")
 @require_safe
 @signed_in
 def overview(request: HttpRequest) -> HttpResponse:
-    """The charts over every hub and install this person may see. Five queries of its own."""
+    """The charts over every hub and install this person may see. Six queries of its own."""
     user, within, now = person(request), chosen(request), timezone.now()
     weeks = weeks_of(user, now, within)
     values = {
@@ -90,8 +90,16 @@ def overview(request: HttpRequest) -> HttpResponse:
         "kinds": [(key, VERDICT_SHOWS[key][0]) for key in KINDS],
         "durations": durations_of(user, within),
         "away": away_of(user, now, within),
+        "simulated": simulated_of(user, within),
     }
     return render(request, "devices/overview.html", values)
+
+
+def simulated_of(user: User, within: int | None = None) -> int:
+    """Return how many of the hubs counted are simulated. One query."""
+    nodes = nodes_for(user, within=within).present()
+    rows = nodes.values_list("account__base_url").annotate(n=Count("pk"))
+    return sum(n for base_url, n in rows if CloudAccount(base_url=base_url).is_simulated)
 
 
 def headline(weeks: list[Column]) -> str:

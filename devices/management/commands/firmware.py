@@ -146,7 +146,7 @@ class Command(TerminalCommand):
     def _say_unasked(self, node: Node) -> None:
         told = explain_trouble("signed_out")
         self.console.tell("unasked", hub=str(node), node_id=node.node_id, headline=told.headline)
-        self.console.hint(f"{node}: {told.headline} {told.todo}")
+        self.console.hint(f"{node.marked_name}: {told.headline} {told.todo}")
 
     def _why_late(self, nodes: list[Node]) -> str:
         for account in {node.account_id: node.account for node in nodes}.values():
@@ -187,7 +187,7 @@ class Command(TerminalCommand):
         if offer is None or offer.fw_version == node.fw_version:
             raise Ended(
                 Exit.NOTHING_NEW,
-                f"There is no new firmware for {one_line(str(node))}; it runs "
+                f"There is no new firmware for {one_line(node.marked_name)}; it runs "
                 f"{one_line(node.fw_version) or 'a version that is not known'}.",
                 event="nothing_new",
                 **hub_values(node),
@@ -195,7 +195,7 @@ class Command(TerminalCommand):
         agreed = sign(bind(node, offer))
         self._show(node, offer)
         is_possible = not why_not_install(self.user, node, offer, timezone.now())
-        question = f"Install {one_line(offer.fw_version)} on {one_line(str(node))}?"
+        question = f"Install {one_line(offer.fw_version)} on {one_line(node.marked_name)}?"
         if is_possible and not options["yes"] and not self.console.agrees(question):
             raise Ended(
                 Exit.NOT_CONFIRMED, "Not confirmed. Nothing was sent.", event="not_confirmed"
@@ -241,7 +241,7 @@ class Command(TerminalCommand):
         else:
             lasts = "a few minutes; this version was not installed on such a hub here before"
         facts = {
-            "Hub": f"{node}, serial {node.serial or 'not known'}",
+            "Hub": f"{node.marked_name}, serial {node.serial or 'not known'}",
             "Household": str(node.account.household),
             "From": node.fw_version or "not known",
             "To": offer.fw_version,
@@ -276,7 +276,7 @@ class Command(TerminalCommand):
                 (
                     str(job.pk),
                     f"{job.requested_at.astimezone(job.household.zone):%Y-%m-%d %H:%M}",
-                    job.hub_name,
+                    job.marked_name,
                     job.from_version or "?",
                     job.to_version,
                     of_job(job).words,
@@ -308,7 +308,7 @@ def _refused(reasons: list[Any]) -> Ended:
 def _row(node: Node) -> tuple[str, str, str, str, str]:
     online = {True: "yes", False: "no", None: "?"}[node.is_online]
     offered = node.offer.fw_version if node.offer is not None else "-"
-    return str(node), node.model or "?", node.fw_version or "?", offered, online
+    return node.marked_name, node.model or "?", node.fw_version or "?", offered, online
 
 
 def _found(node: Node) -> str:
@@ -316,11 +316,11 @@ def _found(node: Node) -> str:
     runs = one_line(node.fw_version) or "a version that is not known"
     if node.check_trouble:
         told = explain_trouble(node.check_trouble, node.check_trouble_text)
-        return f"{one_line(str(node))}: {told.headline} {told.todo}"
+        return f"{one_line(node.marked_name)}: {told.headline} {told.todo}"
     if node.offer is None:
-        return f"{one_line(str(node))}: runs {runs}, nothing new"
+        return f"{one_line(node.marked_name)}: runs {runs}, nothing new"
     return (
-        f"{one_line(str(node))}: runs {runs}, {one_line(node.offer.fw_version)} is offered "
+        f"{one_line(node.marked_name)}: runs {runs}, {one_line(node.offer.fw_version)} is offered "
         f"({size(node.offer.size_bytes)})"
     )
 

@@ -55,6 +55,13 @@
     else away(true);
   });
   for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, () => away(true));
+  // What the browser knows at once need not wait for the next question.
+  window.addEventListener("offline", () => away(true));
+  window.addEventListener("online", () => {
+    const poll = document.querySelector("[data-poll]");
+    if (poll) window.htmx.trigger(poll, "seen");
+    else away(false);
+  });
   document.addEventListener("htmx:afterOnLoad", (event) => {
     if (event.detail.xhr.status < 400) { away(false); tick(); }
   });

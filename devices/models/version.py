@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from devices.models import audit
 from devices.models.audit import Actor
@@ -15,10 +16,10 @@ LATE_WITHIN = timedelta(days=30)
 
 
 class VersionCause(models.TextChoices):
-    FIRST = "first", "First seen"
-    INSTALL = "install", "Installed from this dashboard"
-    LATE = "late", "Arrived after we had stopped waiting"
-    OUTSIDE = "outside", "Updated outside this dashboard"
+    FIRST = "first", gettext_lazy("First seen")
+    INSTALL = "install", gettext_lazy("Installed from this dashboard")
+    LATE = "late", gettext_lazy("Arrived after we had stopped waiting")
+    OUTSIDE = "outside", gettext_lazy("Updated outside this dashboard")
 
 
 class VersionChange(models.Model):

@@ -263,14 +263,24 @@ def _enter(
 
 
 def _home_zone(request: HttpRequest) -> tzinfo:
-    """Return the zone of the household the lists show, else of the one joined first."""
+    """Return the zone of the household the lists show, else of the one joined first; for staff who
+    joined none, the one that all households they see have in common.
+    """
     if (within := chosen(request)) is not None:
         household = Household.objects.filter(pk=within).first()
     else:
         memberships = Membership.objects.filter(user=person(request)).select_related("household")
         first = memberships.order_by("joined_at", "pk").first()
-        household = first.household if first is not None else None
+        household = first.household if first is not None else _alike(person(request))
     return household.zone if household is not None else timezone.get_default_timezone()
+
+
+def _alike(user: User) -> Household | None:
+    """Return one of the households this person sees, if all of them have the same zone."""
+    ids = households_for(user)
+    seen = Household.objects.all() if ids is None else Household.objects.filter(pk__in=ids)
+    zones = seen.values_list("time_zone", flat=True).distinct()[:2]
+    return seen.first() if len(zones) == 1 else None
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

@@ -109,6 +109,7 @@ class Witness:
     tone: str
     """"agrees", "speaking", "disagrees" or ""."""
     at: datetime | None = None
+    """When it came to that, if it is an event: what is asked again and again has no age."""
 
 
 @require_safe
@@ -309,7 +310,6 @@ def _cloud_witness(job: OtaJob) -> Witness:
         title,
         (gettext("%(words)s. Not a verdict yet.") % {"words": words}),
         "speaking",
-        job.cloud_said_at,
     )
 
 
@@ -327,12 +327,12 @@ def _version_witness(job: OtaJob) -> Witness:
         if job.is_live:
             words += gettext(" Waiting for %(to_version)s.") % {"to_version": job.to_version}
         tone = "disagrees" if job.success_at is not None else ""
-        return Witness("hub", title, words, tone, job.version_seen_at)
+        return Witness("hub", title, words, tone)
     words = gettext("version %(version_seen)s, not %(to_version)s.") % {
         "version_seen": job.version_seen,
         "to_version": job.to_version,
     }
-    return Witness("hub", title, words, "disagrees", job.version_seen_at)
+    return Witness("hub", title, words, "disagrees")
 
 
 def _online_witness(job: OtaJob) -> Witness:
@@ -344,9 +344,7 @@ def _online_witness(job: OtaJob) -> Witness:
         if job.restarting_at is not None and job.is_live:
             words = gettext("Offline: it said that it restarts.")
             return Witness("wifi", title, words, "speaking", job.restarting_at)
-        return Witness(
-            "wifi", title, words, "speaking" if job.is_live else "disagrees", job.online_seen_at
-        )
+        return Witness("wifi", title, words, "speaking" if job.is_live else "disagrees")
     if job.back_online_at is not None or (job.is_online and job.version_agreed_at is not None):
         words = (
             gettext("It restarted and is connected again.")
@@ -354,14 +352,13 @@ def _online_witness(job: OtaJob) -> Witness:
             else gettext("Connected.")
         )
         agrees = "agrees" if job.version_agreed_at is not None else "speaking"
-        return Witness("wifi", title, words, agrees, job.back_online_at or job.online_seen_at)
+        since = job.back_online_at or job.version_agreed_at
+        return Witness("wifi", title, words, agrees, since)
     if job.is_online and job.restarting_at is not None:
         words = gettext("Online; it said that it restarts, and has not been seen offline.")
         return Witness("wifi", title, words, "", job.restarting_at)
     if job.is_online:
-        return Witness(
-            "wifi", title, gettext("Online; it has not restarted yet."), "", job.online_seen_at
-        )
+        return Witness("wifi", title, gettext("Online; it has not restarted yet."), "")
     return Witness("wifi", title, gettext("Its connection is not known."), "")
 
 

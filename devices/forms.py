@@ -99,7 +99,7 @@ class LinkForm(forms.Form):
     household_id = forms.TypedChoiceField(label=gettext_lazy("Household"), coerce=int)
     email = forms.EmailField(
         label=gettext_lazy("E-mail address of the cloud account"),
-        widget=forms.EmailInput(attrs={"autocomplete": "section-cloud username"}),
+        widget=forms.EmailInput(attrs={"autocomplete": "section-cloud email"}),
         max_length=254,
     )
     password = _password(gettext_lazy("Its password"), "section-cloud current-password")

@@ -68,7 +68,7 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
                 household=asked[0].account.household,
                 node=asked[0] if len(asked) == 1 else None,
                 at=now,
-                detail={"hubs": len(asked)},
+                detail={"hubs": len(asked)} | audit.simulated(*(node.account for node in asked)),
             )
             wake_chores()
     return len(asked)
@@ -159,7 +159,7 @@ def _record_hubs(
         household=account.household,
         node=nodes[0] if len(nodes) == 1 else None,
         at=now,
-        detail={"account_id": account.pk, "hubs": len(nodes)},
+        detail={"account_id": account.pk, "hubs": len(nodes)} | audit.simulated(account),
     )
 
 

@@ -284,7 +284,9 @@ def record(
             node_id=node.pk if node is not None else None,
             hub_name=_text(str(node), 200) if node is not None else "",
             job_id=job.pk if job is not None else None,
-            detail=_plain(dict(detail or {}) | simulated(node and node.account)),
+            detail=_plain(
+                dict(detail or {}) | simulated(*[node.account] if node is not None else [])
+            ),
             salt=secrets.token_hex(16),
             previous_digest=head.digest,
         )
@@ -300,11 +302,11 @@ def record(
     return event
 
 
-def simulated(account: Any) -> dict[str, bool]:
-    """Return the mark that tells deeds on simulated hubs from those on real ones: part of what a
-    record says, so that it stays told apart wherever it is read.
+def simulated(*accounts: Any) -> dict[str, bool]:
+    """Return the mark of a deed on simulated hubs alone, by their accounts: part of what a record
+    says, so that it is told from real ones wherever it is read.
     """
-    return {"simulated": True} if account is not None and account.is_simulated else {}
+    return {"simulated": True} if accounts and all(one.is_simulated for one in accounts) else {}
 
 
 def _text(text: object, length: int) -> str:

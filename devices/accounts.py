@@ -34,6 +34,7 @@ from devices.clouds import require_allowed
 from devices.models import (
     AccountState,
     Actor,
+    AuditEvent,
     CloudAccount,
     Household,
     Outcome,
@@ -158,6 +159,18 @@ def unlink_account(
             client.sign_out()
     except CloudError as problem:
         log.info("sign-out at the cloud failed: %s", trouble_code(problem))
+
+
+def unlinked_at(account: CloudAccount) -> datetime | None:
+    """Return when the account was unlinked, as far as the trail still tells. One query at most."""
+    if not account.is_unlinked:
+        return None
+    told = AuditEvent.objects.filter(
+        action="account.unlinked",
+        household_id=account.household_id,
+        detail__account_id=account.pk,
+    )
+    return told.order_by("-sequence").values_list("at", flat=True).first()
 
 
 def tokens_of(account: CloudAccount) -> Tokens | None:

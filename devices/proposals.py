@@ -40,6 +40,8 @@ from devices.policies import Reason, Right, may, told_together, why_unfit
 # When a household is taken to sit outside no more, and when the night is over, by its own clock.
 NIGHT_BEGINS, NIGHT_ENDS = time(22), time(5)
 TRY_EVERY = timedelta(minutes=1)
+# What open pages say of a proposal: when it changes, they are told.
+SHOWN = ("state", "why_not")
 WORKER = Actor.worker()
 
 
@@ -68,6 +70,8 @@ def propose(
     """
     now = now or timezone.now()
     household = node.account.household
+    if node.account.is_unlinked:
+        raise NotPossible(gettext_lazy("The cloud account of this hub is unlinked."))
     with transaction.atomic():
         audit.lock()
         offer = node.offers.filter(ended_at=None).first()
@@ -92,6 +96,7 @@ def propose(
             created_at=now,
             expires_at=now + VALID_FOR,
         )
+        node.touch(now)
         _record(
             proposal,
             actor,
@@ -213,23 +218,23 @@ def _answer(
         "decided_role": actor.role,
     }
     if decision is Decision.NO:
-        _changed(proposal, state=ProposalState.DECLINED, **answered)
+        _changed(proposal, now, state=ProposalState.DECLINED, **answered)
         words = f"{actor.name} does not want {proposal}."
         _record(proposal, actor, "proposal.declined", words, now, Outcome.REFUSED)
     elif decision is Decision.TONIGHT:
         begins, ends = tonight(proposal.household, now)
         night: dict[str, Any] = {"next_try_at": begins, "try_until": ends}
-        _changed(proposal, state=ProposalState.TONIGHT, **night, **answered)
+        _changed(proposal, now, state=ProposalState.TONIGHT, **night, **answered)
         _record(proposal, actor, "proposal.tonight", f"{actor.name} wants {proposal} tonight.", now)
     else:
-        _changed(proposal, state=ProposalState.ACCEPTED, **answered)
+        _changed(proposal, now, state=ProposalState.ACCEPTED, **answered)
         _record(proposal, actor, "proposal.accepted", f"{actor.name} accepted {proposal}.", now)
         try:
             job = _install(proposal, actor, now)
         except installs.Refused as refused:
             # as one deed: nobody accepted what then could not be done
             raise NotPossible(told_together(refused.reasons)) from refused
-        _changed(proposal, was=ProposalState.ACCEPTED, job=job)
+        _changed(proposal, now, was=ProposalState.ACCEPTED, job=job)
 
 
 def withdraw(proposal: Proposal, *, actor: Actor, now: datetime | None = None) -> None:
@@ -269,15 +274,17 @@ def _try_tonight(proposal: Proposal, now: datetime) -> None:
         except installs.Refused as refused:
             reasons = refused.reasons
         else:
-            _changed(proposal, was=ProposalState.TONIGHT, state=ProposalState.ACCEPTED, job=job)
+            _changed(
+                proposal, now, was=ProposalState.TONIGHT, state=ProposalState.ACCEPTED, job=job
+            )
             return
     why = " ".join(reason.sentence for reason in reasons)[:300]
     is_other = any(reason.code == "offer_swapped" for reason in reasons)
     if is_over or is_other:
-        _changed(proposal, was=ProposalState.TONIGHT, why_not=why)
+        _changed(proposal, now, was=ProposalState.TONIGHT, why_not=why)
         _end(proposal, ProposalState.MISSED, WORKER, f"was not possible: {why}", now)
     else:
-        _changed(proposal, was=ProposalState.TONIGHT, why_not=why, next_try_at=now + TRY_EVERY)
+        _changed(proposal, now, was=ProposalState.TONIGHT, why_not=why, next_try_at=now + TRY_EVERY)
 
 
 def _install(proposal: Proposal, actor: Actor, now: datetime) -> OtaJob:
@@ -295,16 +302,24 @@ def _install(proposal: Proposal, actor: Actor, now: datetime) -> OtaJob:
 def _end(proposal: Proposal, state: ProposalState, actor: Actor, how: str, now: datetime) -> None:
     if not proposal.is_undecided:
         raise NotPossible(gettext_lazy("This proposal is over already."))
-    _changed(proposal, was=proposal.state, state=state)
+    _changed(proposal, now, was=proposal.state, state=state)
     words = f"The proposal of {proposal} {how}."
     _record(proposal, actor, f"proposal.{state.value}", words, now, outcome=Outcome.REFUSED)
 
 
-def _changed(proposal: Proposal, *, was: str = ProposalState.OPEN, **changes: object) -> None:
+def _changed(
+    proposal: Proposal, now: datetime, *, was: str = ProposalState.OPEN, **changes: object
+) -> None:
+    """Write the changes, or raise NotPossible; open pages hear of what they show."""
+    is_news = any(
+        changes.get(name, getattr(proposal, name)) != getattr(proposal, name) for name in SHOWN
+    )
     if not proposal.change(was=was, **changes):
         raise NotPossible(
             gettext_lazy("Somebody else was faster: this proposal waits for no answer any more.")
         )
+    if is_news:
+        proposal.node.touch(now)
 
 
 def _record(

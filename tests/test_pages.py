@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from devices.accounts import unlink_account
 from devices.confirm import bind, sign
 from devices.models import (
     AuditEvent,
@@ -30,6 +31,7 @@ from tests.factories import (
     make_node,
     make_offer,
     make_user,
+    person,
     sign_in,
 )
 
@@ -492,3 +494,35 @@ def test_a_hub_shows_the_line_of_its_versions(home: Home, enter: Any) -> None:
     text = enter(home.people[Role.OWNER]).get(f"/hubs/{home.plain.pk}/").content.decode()
     line = text[text.index('class="line"') :]
     assert line.index("5.3.1") < line.index("5.3.2")
+
+
+@pytest.mark.parametrize("hub", ["new", "plain"])
+def test_a_hub_of_an_unlinked_account_says_so_and_promises_nothing(
+    home: Home, enter: Any, hub: str
+) -> None:
+    home.account.forget_secrets()  # the cloud is not asked
+    unlink_account(home.account, actor=person(home.people[Role.OWNER]))
+    client, path = enter(home.people[Role.OWNER]), f"/hubs/{getattr(home, hub).pk}/"
+    text = client.get(path).content.decode()
+    assert "Its cloud account was unlinked <time" in text
+    assert "what stands here is what was known then." in text
+    for gone in ("next check", "Check now", "Review update", "Nothing newer than", "online since"):
+        assert gone not in text.replace("\n", " ")
+    assert "Everything that happened to it" in text
+    assert ("Offered 5.3.3" in text) == (hub == "new")
+    said = client.post(f"{path}check/", follow=True).content.decode()
+    assert "cannot be checked: its account is unlinked." in said
+
+
+def test_when_it_was_unlinked_is_left_out_where_the_trail_forgot(home: Home, enter: Any) -> None:
+    CloudAccount.objects.update(state="unlinked")
+    text = enter(home.people[Role.VIEWER]).get(f"/hubs/{home.plain.pk}/").content.decode()
+    assert "Its cloud account was unlinked; what stands here is what was known then." in text
+
+
+def test_a_hub_of_a_signed_out_account_is_not_called_unlinked(home: Home, enter: Any) -> None:
+    CloudAccount.objects.update(state="signed_out")
+    client, path = enter(home.people[Role.OWNER]), f"/hubs/{home.plain.pk}/"
+    assert "was unlinked" not in client.get(path).content.decode()
+    said = client.post(f"{path}check/", follow=True).content.decode()
+    assert "cannot be checked: its account is not signed in." in said

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import time_machine
 from django.core import mail
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices import proposals, tasks
+from devices.accounts import unlink_account
 from devices.backup.archive import Manifest
 from devices.backup.restored import settle
 from devices.confirm import bind, sign
@@ -359,3 +362,178 @@ def test_the_list_costs_the_same_however_long(
     with django_assert_max_num_queries(12):
         assert "Back porch" in browser.get("/proposals/").content.decode()
     assert User.objects.filter(email=home.support.email).exists()
+
+
+def listed(user: User) -> str:
+    """Return what the Hubs page says of proposals to this person."""
+    page = sign_in(Client(), user).get("/").content.decode()
+    return re.sub(r"<[^>]+>", "", " ".join(re.findall(r'data-say="proposal.*?</p>', page)))
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.MEMBER])
+def test_the_hubs_page_asks_who_may_install(home: Home, role: Role) -> None:
+    proposal, _ = home.propose()
+    person_ = make_user(role=role, household=home.household)
+    page = sign_in(Client(), person_).get("/").content.decode()
+    assert f'<a href="/proposals/{proposal.pk}/">Answer the proposal</a>' in page
+    assert "sam@support.example proposes 5.3.3 for Back porch." in listed(person_)
+
+
+def test_the_hubs_page_asks_nobody_else(home: Home) -> None:
+    home.propose()
+    Household.objects.update(support_may_install=True)
+    viewer = make_user(role=Role.VIEWER, household=home.household)
+    stranger = make_owner(make_household())
+    elsewhere = make_user(role=Role.MEMBER, household=stranger.memberships.get().household)
+    elsewhere.memberships.create(household=home.household, role=Role.VIEWER)
+    for user in (viewer, stranger, elsewhere, home.support):
+        assert listed(user) == ""
+
+
+def test_whoever_may_not_install_pays_for_no_look_at_proposals(home: Home) -> None:
+    home.propose()
+    for role, looks in ((Role.VIEWER, 0), (Role.MEMBER, 1)):
+        browser = sign_in(Client(), make_user(role=role, household=home.household))
+        with CaptureQueriesContext(connection) as queries:
+            browser.get("/")
+        assert sum("devices_proposal" in one["sql"] for one in queries) == looks
+
+
+def test_the_household_that_is_shown_is_the_one_asked_of(home: Home) -> None:
+    home.propose()
+    other = make_household("Lake house")
+    other.memberships.create(user=home.owner, role=Role.OWNER)
+    assert "Garden house: sam@support.example proposes" in listed(home.owner)
+    browser = sign_in(Client(), home.owner)
+    browser.post("/households/choose/", {"household": other.pk})
+    assert "proposes" not in browser.get("/").content.decode()
+
+
+def test_three_are_named_and_the_others_counted(home: Home) -> None:
+    for _ in range(5):
+        home.node = make_node(home.node.account)
+        home.offer = make_offer(home.node)
+        home.propose()
+    assert listed(home.owner).count("proposes 5.3.3") == 3
+    page = sign_in(Client(), home.owner).get("/").content.decode()
+    assert '<a href="/proposals/">And two more proposals.</a>' in page
+
+
+def test_one_for_tonight_is_said_before_and_in_the_night(home: Home) -> None:
+    paths = ("/", f"/hubs/{home.node.pk}/", f"/hubs/{home.node.pk}/install/")
+    with time_machine.travel(EVENING, tick=False):
+        proposal, path = home.propose()
+        Client().post(path, {"decision": "tonight"})
+        browser = sign_in(Client(), home.owner)
+        for page in paths:
+            text = browser.get(page).content.decode()
+            assert "5.3.3 is to be installed on Back porch tonight, from 22:00." in text
+            assert f'href="/proposals/{proposal.pk}/">See the proposal</a>' in text
+    Node.objects.filter(pk=home.node.pk).update(repellent="protected", is_on=True)
+    with time_machine.travel(datetime(2026, 6, 1, 22, 0, 5, tzinfo=UTC), tick=False):
+        turn(timezone.now())
+        browser = sign_in(Client(), home.owner)
+        for page in paths:
+            text = browser.get(page).content.decode()
+            assert "installed on Back porch tonight, once nobody uses it." in text
+
+
+def test_what_is_over_or_moot_is_asked_no_more(home: Home) -> None:
+    proposal, _ = home.propose()
+    assert "proposes" in listed(home.owner)
+    home.node.touch(timezone.now(), fw_version="5.3.3")
+    assert listed(home.owner) == ""  # it runs it already
+    home.node.touch(timezone.now(), fw_version="5.3.2", gone_at=timezone.now())
+    assert listed(home.owner) == ""
+    home.node.touch(timezone.now(), gone_at=None)
+    Proposal.objects.update(expires_at=timezone.now())
+    assert listed(home.owner) == ""  # before the worker ends it, too
+    assert state_of(proposal) == ProposalState.OPEN
+
+
+@pytest.mark.parametrize("deed", ["propose", "tonight", "no", "withdraw", "expire", "wait", "miss"])
+def test_an_open_list_hears_of_it(home: Home, deed: str) -> None:
+    with time_machine.travel(EVENING, tick=False):
+        proposal, path = home.propose()
+        if deed in {"wait", "miss"}:
+            Client().post(path, {"decision": "tonight"})
+            Node.objects.filter(pk=home.node.pk).update(is_online=False)
+        browser = sign_in(Client(), home.owner)
+        page = browser.get("/").content.decode()
+        live = page.split('data-hx-get="')[-1].split('"')[0].replace("&amp;", "&")
+        assert browser.get(live).status_code == 204
+        if deed == "propose":
+            home.propose()
+        elif deed in {"tonight", "no"}:
+            Client().post(path, {"decision": deed})
+        elif deed == "withdraw":
+            proposals.withdraw(proposal, actor=person(home.support, "support"))
+        else:
+            after = {"expire": timedelta(days=4), "wait": timedelta(hours=3)}
+            turn(timezone.now() + after.get(deed, timedelta(hours=10)))
+        answer = browser.get(live)
+        assert answer.status_code == 200
+        says = {"propose": "proposes", "tonight": "from 22:00", "wait": "once nobody uses it"}
+        text = answer.content.decode()
+        assert says.get(deed, 'id="headline"') in text
+        assert ('data-say="proposal-' in text) == (deed in says)
+
+
+def test_a_night_that_goes_on_is_news_once(home: Home) -> None:
+    with time_machine.travel(EVENING, tick=False):
+        _, path = home.propose()
+        Client().post(path, {"decision": "tonight"})
+    Node.objects.filter(pk=home.node.pk).update(is_online=False)
+    revisions = []
+    for minute in (0, 2, 4):
+        turn(datetime(2026, 6, 1, 22, minute, 5, tzinfo=UTC))
+        revisions.append(Node.objects.get(pk=home.node.pk).revision)
+    assert len(set(revisions)) == 1
+
+
+def test_the_hub_keeps_what_became_of_each(home: Home) -> None:
+    first, _ = home.propose()
+    second, path = home.propose()
+    Client().post(path, {"decision": "no"})
+    text = sign_in(Client(), home.owner).get(f"/hubs/{home.node.pk}/").content.decode()
+    for proposal, said in ((first, "withdrawn"), (second, "not this one")):
+        line = f'<a href="/proposals/{proposal.pk}/">Proposal of 5.3.3: {said}</a>'
+        assert line in text
+    assert text.count("Proposed by sam@support.example.") == 2
+    assert "Whoever had the link answered today" in text
+
+
+def test_the_install_form_says_that_it_is_proposed(home: Home) -> None:
+    proposal, _ = home.propose()
+    path, said = f"/hubs/{home.node.pk}/install/", "proposes 5.3.3 for Back porch."
+    browser = sign_in(Client(), home.owner)
+    text = browser.get(path).content.decode()
+    assert said in text
+    assert f'<a href="/proposals/{proposal.pk}/">Answer the proposal</a>' in text
+    Household.objects.update(support_may_install=True)
+    text = sign_in(Client(), home.support).get(path).content.decode()
+    assert f'<a href="/proposals/{proposal.pk}/">See the proposal</a>' in text
+    home.offer.ended_at = timezone.now()
+    home.offer.save()
+    make_offer(home.node, fw_version="5.4.0")
+    assert said not in browser.get(path).content.decode()
+
+
+def test_a_hub_of_an_unlinked_account_is_proposed_nothing(home: Home) -> None:
+    agreed = sign(bind(home.node, home.offer))
+    account = home.node.account
+    account.forget_secrets()
+    unlink_account(account, actor=person(home.owner))
+    browser = sign_in(Client(), home.support)
+    path = f"/hubs/{home.node.pk}/propose/"
+    assert "Nothing to propose for Back porch." in browser.get(path).content.decode()
+    answer = browser.post(path, {"agreed": agreed, "words": ""})
+    assert answer.status_code == 409
+    assert "The cloud account of this hub is unlinked." in answer.content.decode()
+    assert not Proposal.objects.exists()
+
+
+def test_a_first_proposal_is_news_of_its_hub(home: Home) -> None:
+    before = Node.objects.get(pk=home.node.pk).revision
+    home.propose()
+    assert Node.objects.get(pk=home.node.pk).revision > before

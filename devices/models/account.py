@@ -165,6 +165,10 @@ class CloudAccount(models.Model):
     def is_linked(self) -> bool:
         return self.state == AccountState.LINKED
 
+    @property
+    def is_unlinked(self) -> bool:
+        return self.state == AccountState.UNLINKED
+
     def keep_tokens(
         self, *, access: str, refresh: str, expires_at: datetime | None, cloud_user_id: str
     ) -> None:

@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q, Window
+from django.db.models.fields.json import KT
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from devices.models.account import AccountState
 from devices.models.household import Household, User
 from devices.models.node import Node
 from devices.models.ota import OtaJob
@@ -35,6 +37,29 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         return self.filter(
             Q(state=ProposalState.OPEN, expires_at__lte=now)
             | Q(state=ProposalState.TONIGHT, next_try_at__lte=now)
+        )
+
+    def undecided(self, now: datetime) -> "ProposalQuerySet":
+        """Return those that can still come to an install."""
+        is_open = Q(state=ProposalState.OPEN, expires_at__gt=now)
+        return self.filter(is_open | Q(state=ProposalState.TONIGHT))
+
+    def of_version(self, version: str) -> "ProposalQuerySet":
+        """Return those that propose exactly this version."""
+        return self.filter(binding__to_version=version)
+
+    def for_notices(self, now: datetime) -> "ProposalQuerySet":
+        """Return the undecided ones of hubs on the list that do not run the version already, those
+        that wait for an answer first; each says how `many` they are.
+        """
+        return (
+            self.undecided(now)
+            .filter(node__gone_at=None)
+            .exclude(node__account__state=AccountState.UNLINKED)
+            .exclude(node__fw_version=KT("binding__to_version"))
+            .select_related("household")
+            .annotate(many=Window(Count("pk")))
+            .order_by("state", "pk")
         )
 
     def for_list(self) -> "ProposalQuerySet":
@@ -122,6 +147,12 @@ class Proposal(models.Model):
     def is_undecided(self) -> bool:
         """Can it still come to an install?"""
         return self.state in UNDECIDED
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """Return when the night begins for which it is planned; None once it may be tried."""
+        is_ahead = self.next_try_at is not None and self.next_try_at > timezone.now()
+        return self.next_try_at if is_ahead and not self.why_not else None
 
     def change(self, *, was: str, **changes: Any) -> bool:
         """Write the changes unless somebody was faster; True when it was ours to write."""

@@ -10,13 +10,14 @@ from django.utils import timezone
 from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
+from devices.accounts import unlinked_at
 from devices.context import frame_mark
 from devices.installs import typical
-from devices.models import Node, VersionCause
-from devices.models.proposal import UNDECIDED
+from devices.models import Node, Proposal, VersionCause
 from devices.policies import Right, may, why_unfit
+from devices.templatetags.show import when_words
 from devices.views.access import hub_for, person, signed_in
-from devices.views.standing import of_job
+from devices.views.standing import of_job, of_proposal
 
 VERSIONS = 8
 HAPPENINGS = 100
@@ -61,7 +62,10 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
     user, household, offer = person(request), node.account.household, node.offer
     job = node.latest_job
     files = list(node.fetches.select_related("image").order_by("-asked_at")[:FILES])
-    is_new = offer is not None and offer.fw_version != node.fw_version
+    is_unlinked, now = node.account.is_unlinked, timezone.now()
+    # what an unlinked account offered once is no news
+    is_new = offer is not None and offer.fw_version != node.fw_version and not is_unlinked
+    may_install = may(user, Right.INSTALL, household)
     return {
         "node": node,
         "mark": _mark(request, node),
@@ -70,13 +74,16 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "job": job,
         "needs_person": job is not None and job.needs_person and job.to_version != node.fw_version,
         "job_standing": of_job(job) if job is not None else None,
-        "reasons": why_unfit(node, offer, timezone.now()) if is_new else [],
+        "is_unlinked": is_unlinked,
+        "unlinked_at": unlinked_at(node.account),
+        "reasons": why_unfit(node, offer, now) if is_new else [],
         "runtime": timedelta(minutes=node.runtime_minutes or 0),
         "typical": typical(node.model, offer.fw_version) if offer is not None else None,
-        "may_check": may(user, Right.CHECK, household),
-        "may_install": may(user, Right.INSTALL, household),
+        "may_check": may(user, Right.CHECK, household) and not is_unlinked,
+        "may_install": may_install,
+        "may_answer": may_install and not user.staff_role,
         "may_propose": bool(user.staff_role) and may(user, Right.PROPOSE, household),
-        "proposal": node.proposals.filter(state__in=UNDECIDED).first() if is_new else None,
+        "proposal": node.proposals.undecided(now).first() if is_new else None,
         "files": files,
         "is_fetching": any(fetch.is_waiting for fetch in files),
         "happenings": _happenings(node),
@@ -85,7 +92,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
 
 
 def _happenings(node: Node) -> list[Happening]:
-    """Return everything that happened to this hub, newest first. Three queries."""
+    """Return everything that happened to this hub, newest first. Four queries."""
     lines = []
     for job in node.jobs.order_by("-requested_at")[:HAPPENINGS]:
         standing = of_job(job)
@@ -131,7 +138,34 @@ def _happenings(node: Node) -> list[Happening]:
             words = gettext("Offer of %(fw_version)s ended") % {"fw_version": offer.fw_version}
             sub = offer.get_end_reason_display()
             lines.append(Happening(offer.ended_at, words, "quiet", "dash", sub=sub))
+    proposed = node.proposals.order_by("-created_at")[:HAPPENINGS]
+    lines += [_of_proposal(proposal) for proposal in proposed]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:HAPPENINGS]
+
+
+def _of_proposal(proposal: Proposal) -> Happening:
+    standing = of_proposal(proposal)
+    words = gettext("Proposal of %(version)s: %(state)s") % {
+        "version": proposal.to_version,
+        "state": _within(standing.words),
+    }
+    link = reverse("proposal", args=[proposal.pk])
+    sub = _who_proposed(proposal)
+    return Happening(proposal.created_at, words, standing.tone, standing.icon, link, sub)
+
+
+def _who_proposed(proposal: Proposal) -> str:
+    """Return who proposed it, and who answered when."""
+    said = gettext("Proposed by %(proposed_by_name)s.") % {
+        "proposed_by_name": proposal.proposed_by_name
+    }
+    if proposal.decided_at is None:
+        return said
+    answered = gettext("%(decided_by_name)s answered %(decided_at)s.") % {
+        "decided_by_name": proposal.decided_by_name,
+        "decided_at": when_words(proposal.decided_at),
+    }
+    return f"{said} {answered}"
 
 
 def _within(words: str) -> str:

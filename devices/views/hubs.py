@@ -38,6 +38,7 @@ from devices.views.listing import (
     hubs_of,
     order_mark,
 )
+from devices.views.proposals import waiting_proposals
 from devices.views.standing import Standing, of_hub
 from devices.views.typed import page_or_hubs
 
@@ -157,11 +158,16 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
             ),
         )
     else:
-        messages.warning(
-            request,
-            (gettext("%(node)s cannot be checked: its account is not signed in.") % {"node": node}),
-        )
+        messages.warning(request, _why_unchecked(node))
     return redirect("hub", node.pk)
+
+
+def _why_unchecked(node: Node) -> str:
+    if node.account.is_unlinked:
+        words = gettext("%(node)s cannot be checked: its account is unlinked.")
+    else:
+        words = gettext("%(node)s cannot be checked: its account is not signed in.")
+    return words % {"node": node}
 
 
 def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
@@ -200,6 +206,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "checked": checked,
         "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
         "queues": running_batches(request, within),
+        "proposals": waiting_proposals(request, within),
     }
 
 

@@ -17,7 +17,7 @@ from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
 from devices.context import chosen, frame_mark
 from devices.explain import Stage, explain_job, explain_report, read_code, shown_with
-from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Report, State
+from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Proposal, Report, State
 from devices.models.ota import OtaJobQuerySet
 from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
 from devices.views.access import actor_in, hub_for, job_for, person, signed_in
@@ -82,10 +82,19 @@ def _form(
         "differences": differences,
         "problem": problem,
         "typical": installs.typical(node.model, offer.fw_version) if offer is not None else None,
+        "proposal": _proposed(node),
+        "may_answer": not person(request).staff_role,
     }
     return render(
         request, "devices/confirm.html", values, status=409 if refused or problem else 200
     )
+
+
+def _proposed(node: Node) -> Proposal | None:
+    """Return the undecided proposal of what is offered now, if there is one."""
+    if node.offer is None:
+        return None
+    return node.proposals.undecided(timezone.now()).of_version(node.offer.fw_version).first()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 Looking at a link decides nothing: mail scanners look too.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -32,6 +35,16 @@ from devices.views.access import (
 from devices.views.limits import limited
 
 PER_PAGE = 50
+MOST_NOTICES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The proposals that the Hubs page speaks of."""
+
+    shown: list[Proposal]
+    more: int = 0
+    """How many it has no room for."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -80,6 +93,7 @@ def _propose_page(
 ) -> HttpResponse:
     offer = node.offer
     is_new = offer is not None and offer.fw_version != node.fw_version
+    is_new = is_new and not node.account.is_unlinked
     values = {
         "node": node,
         "offer": offer,
@@ -100,6 +114,19 @@ def proposals(request: HttpRequest) -> HttpResponse:
     found = found if ids is None else found.filter(household_id__in=ids)
     listed = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "devices/proposals.html", {"listed": listed})
+
+
+def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:
+    """Return what waits in the households in which this person may install. One query; none for
+    whoever may not, nor for staff, who cannot answer.
+    """
+    user = person(request)
+    ids = [] if user.staff_role else households_for(user, Right.INSTALL, within)
+    if not ids:
+        return Waiting([])
+    mine = Proposal.objects.filter(household_id__in=ids).for_notices(timezone.now())
+    shown: list[Any] = list(mine[:MOST_NOTICES])
+    return Waiting(shown, shown[0].many - len(shown) if shown else 0)
 
 
 @never_cache

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 
 from devices.explain import explain_report
-from devices.models import Node, OtaJob, State
+from devices.models import Node, OtaJob, Proposal, ProposalState, State
 from devices.templatetags.show import when_words
 from devices.views.listing import Attention
 
@@ -46,6 +46,11 @@ VERDICTS: dict[str, tuple[str | Promise, str, str]] = {
     State.EXPIRED: (gettext_lazy("Expired unsent"), "quiet", "dash"),
     State.REFUSED: (gettext_lazy("Not sent"), "quiet", "dash"),
 }
+PROPOSED: dict[str, tuple[str, str]] = {
+    ProposalState.OPEN: ("new", "up"),
+    ProposalState.TONIGHT: ("running", "moon"),
+    ProposalState.ACCEPTED: ("good", "check"),
+}
 
 
 def of_job(job: OtaJob) -> Standing:
@@ -64,6 +69,12 @@ def of_job(job: OtaJob) -> Standing:
     heard = explain_report(job.cloud_word, job.cloud_info)
     words = heard.title if job.cloud_word and heard.is_known else gettext("Installing")
     return Standing(words, "running", "running", job.pushed_at)
+
+
+def of_proposal(proposal: Proposal) -> Standing:
+    """Return the badge of a proposal."""
+    tone, icon = PROPOSED.get(proposal.state, ("quiet", "dash"))
+    return Standing(proposal.get_state_display(), tone, icon)
 
 
 def of_hub(node: Node, attention: Attention, now: datetime) -> Standing:

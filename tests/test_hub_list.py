@@ -96,5 +96,7 @@ def test_the_way_to_the_first_update_says_where_one_stands(client: Client) -> No
     assert [step("/"), step("/accounts/link/")] == ["Your cloud account"] * 2
     account = make_account(household)
     assert [step("/"), step("/accounts/link/")] == ["Your hubs", ""]
-    make_node(account)
+    node = make_node(account)
+    assert step("/") == "The first update"
+    make_job(node)
     assert step("/") == ""

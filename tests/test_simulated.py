@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -58,6 +59,17 @@ class Home:
         self.job.move_to(State.LOST, actor=actor, note="x")
         self.browser = sign_in(Client(), self.owner)
 
+    def proposal(self) -> Proposal:
+        return Proposal.objects.create(
+            node=self.node,
+            hub_name="Back porch",
+            household=self.household,
+            proposed_by_name="support@example.com",
+            token_digest=self.household.pk,
+            binding={"from_version": "5.3.2", "to_version": "5.3.3", "size_bytes": 1, "md5": ""},
+            expires_at=timezone.now() + timedelta(days=1),
+        )
+
     def page(self, path: str) -> str:
         return self.browser.get(path).content.decode().partition("<main")[2]
 
@@ -91,14 +103,7 @@ def answered_to_programs(home: Home) -> str:
 
 
 def mailed_about_a_proposal(home: Home) -> str:
-    proposal = Proposal(
-        node=home.node,
-        hub_name="Back porch",
-        household=home.household,
-        binding={"from_version": "5.3.2", "to_version": "5.3.3"},
-        expires_at=timezone.now(),
-    )
-    return render_to_string("mail/proposal.txt", {"proposal": proposal, "link": "x"})
+    return render_to_string("mail/proposal.txt", {"proposal": home.proposal(), "link": "x"})
 
 
 PLACES: dict[str, Callable[[Home], str]] = {
@@ -110,6 +115,8 @@ PLACES: dict[str, Callable[[Home], str]] = {
     "the history": lambda home: home.page("/history/"),
     "the overview": lambda home: home.page("/overview/"),
     "several at once": lambda home: home.page(f"/queues/new/?hub={home.node.pk}"),
+    "a proposal": lambda home: home.page(f"/proposals/{home.proposal().pk}/"),
+    "the proposals": lambda home: home.proposal() and home.page("/proposals/"),
     "the accounts": lambda home: home.page("/accounts/"),
     "the account's end": lambda home: home.page(f"/accounts/{home.account.pk}/unlink/"),
     "signing in again": lambda home: home.page(f"/accounts/{home.account.pk}/sign-in/"),

@@ -19,7 +19,7 @@ from django_htmx.http import retarget
 
 from devices.context import chosen, frame_mark
 from devices.models import Node, User
-from devices.policies import Right, households_for, nodes_for
+from devices.policies import Right, households_for, jobs_for, nodes_for
 from devices.sync import ask_check
 from devices.templatetags.show import number
 from devices.views.access import actor_in, hub_for, person, signed_in
@@ -205,6 +205,8 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "rendered_at": int(now.timestamp()),
         "checked": checked,
         "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
+        "is_first_update": bool(may_manage and counts.total)
+        and not jobs_for(user, within=within).exists(),
         "queues": running_batches(request, within),
         "proposals": waiting_proposals(request, within),
     }

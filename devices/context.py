@@ -11,6 +11,7 @@ from django.utils import timezone
 from devices.models import Household, Membership, User
 from devices.policies import Right, administers, households_for, may_see_unknown
 from devices.readiness import WorkerStanding
+from devices.welcome import stays_here
 
 # The session's key for the household the lists are narrowed to.
 CHOSEN = "household"
@@ -84,6 +85,15 @@ class Page:
     def issuer(self) -> str:
         """Return what the other way to sign in is called; "" when there is none."""
         return settings.OIDC.name if settings.OIDC is not None else ""
+
+    @property
+    def has_mail_server(self) -> bool:
+        return bool(settings.HAS_MAIL_SERVER)
+
+    @property
+    def links_stay_here(self) -> bool:
+        """Do links to pass on open only on the computer this server runs on?"""
+        return stays_here(settings.PUBLIC_URL)
 
     @property
     def languages(self) -> list[tuple[str, str]]:

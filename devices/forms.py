@@ -1,6 +1,7 @@
 """What people type, checked with the sentence they read when it does not fit."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 from zoneinfo import available_timezones
 
@@ -27,6 +28,7 @@ REGIONS = {
     "Indian": gettext_lazy("Indian Ocean"),
     "Pacific": gettext_lazy("Pacific Ocean"),
 }
+NO_REGIONS = {"Etc", "posix", "right", "SystemV"}
 ROLES = [
     (Role.OWNER, gettext_lazy("Owner: people, accounts and settings too")),
     (Role.MEMBER, gettext_lazy("Member: may install firmware")),
@@ -52,10 +54,15 @@ def _keep_password() -> forms.BooleanField:
     )
 
 
-def _zones() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the places of each region: typing "Ber" finds Berlin; what is no place comes last."""
+def _zones(kept: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the places of each region: typing "Ber" finds Berlin; what is no place comes last.
+
+    `kept` is offered whatever it is: a name that was chosen earlier, or set for the server.
+    """
     regions: dict[str, list[tuple[str, str]]] = {region: [] for region in (*REGIONS, "")}
     for name in sorted(available_timezones()):
+        if name != kept and not _is_place(name):
+            continue
         region, _, place = name.partition("/")
         if region in REGIONS:
             regions[region].append((name, place.replace("_", " ")))
@@ -65,15 +72,26 @@ def _zones() -> list[tuple[str, list[tuple[str, str]]]]:
     return [(str(words[region]), places) for region, places in regions.items()]
 
 
+def _is_place(name: str) -> bool:
+    """Is this time zone named for a place? Others, such as "W-SU" and "Factory", help nobody."""
+    region, _, place = name.partition("/")
+    return name == "UTC" or (bool(place) and region not in NO_REGIONS)
+
+
 class AtHomeForm(forms.Form):
-    """Where a household is; where nobody has said so yet, the page proposes the browser's zone."""
+    """Where a household is; where nobody has said so yet, the page proposes the browser's zone.
+
+    `kept` is the time zone it has already, which stays selectable.
+    """
 
     time_zone = forms.ChoiceField(
         label=gettext_lazy("Time zone"), choices=_zones, initial=lambda: settings.TIME_ZONE
     )
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, kept: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
+        zones = cast(forms.ChoiceField, self.fields["time_zone"])
+        zones.choices = partial(_zones, kept or settings.TIME_ZONE)
         if not self.is_bound and not self.initial.get("time_zone"):
             self.fields["time_zone"].widget.attrs["data-guess-zone"] = True
 

@@ -195,7 +195,8 @@ TEXTS: tuple[Text, ...] = (
         "in-progress",
         "Rebooting into new firmware (after 1 HTTPS attempt)",
         r"rebooting into new firmware(?: \(after (?P<k>\d{1,3}) (?:https |mqtt )?attempts?\))?",
-        "The new firmware is in place{after}. The hub restarts into it and is offline meanwhile.",
+        "The new firmware is in place{after}, and the hub said that it restarts into it. "
+        "While it restarts it is offline.",
         "Restarting into the new firmware",
         Stage.RESTARTING,
     ),
@@ -215,7 +216,7 @@ TEXTS: tuple[Text, ...] = (
         "HTTPS OTA Upgrade finished successfully (after 1 attempt)",
         r"(?:https |mqtt )?ota upgrade finished successfully"
         r"(?: \(after (?P<k>\d{1,3}) (?:https |mqtt )?attempts?\))?",
-        "The new firmware is in place{after}. The hub still has to restart into it.",
+        "The new firmware is in place{after}. A hub says so before it restarts into it.",
         "Restarting into the new firmware",
         Stage.RESTARTING,
     ),

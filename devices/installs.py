@@ -234,10 +234,16 @@ def typical(model: str, to_version: str) -> Typical:
     return Typical(
         count=len(rows),
         verified=sum(outcome in {"verified", "verified_late"} for outcome, *_ in rows),
-        typical=took[len(took) // 2] if took else None,
+        typical=_middle(took) if took else None,
         slowest=took[-1] if took else None,
         unusual_after=_unusual_after(took),
     )
+
+
+def _middle(took: list[timedelta]) -> timedelta:
+    """Return the median of these, in order: between two, what is half-way."""
+    half = len(took) // 2
+    return (took[half] + took[-1 - half]) / 2
 
 
 def _unusual_after(took: list[timedelta]) -> timedelta | None:
@@ -247,4 +253,4 @@ def _unusual_after(took: list[timedelta]) -> timedelta | None:
     if len(took) < FEWEST_TO_COMPARE:
         return None
     nearly_all = took[math.ceil(len(took) * 0.95) - 1]
-    return max(nearly_all, took[len(took) // 2] * 1.5)
+    return max(nearly_all, _middle(took) * 1.5)

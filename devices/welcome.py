@@ -1,6 +1,7 @@
 """The one-time link that lets the first person in: a signed token, no row of its own."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from django.core import signing
 from django.db import connection
@@ -9,6 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from devices.models import User
 
 VALID_FOR = timedelta(hours=24)
+HERE = {"localhost", "127.0.0.1", "::1"}
 _SALT = "welcome"
 
 
@@ -24,6 +26,11 @@ def is_valid(token: str) -> bool:
     except signing.BadSignature:
         return False
     return bool(database == _database()) and not User.objects.exists()
+
+
+def stays_here(address: str) -> bool:
+    """Does a link under this address open only on the computer that serves it?"""
+    return (urlsplit(address).hostname or "localhost") in HERE
 
 
 def _database() -> str:

@@ -1,7 +1,7 @@
 """Reviewing the audit trail: filters, pages that stay, and rows of others that never show."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +22,14 @@ from devices.models import (
     audit,
 )
 from devices.review import Asked, Trail
-from tests.factories import make_household, make_job, make_user, sign_in
+from tests.factories import (
+    make_account,
+    make_household,
+    make_job,
+    make_node,
+    make_user,
+    sign_in,
+)
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.worker()
@@ -237,6 +244,37 @@ def test_a_receipt_has_the_witnesses_the_words_and_the_proof() -> None:
         "The hub reports",
     ):
         assert words in page, words
+    assert "<dd>Verified</dd>" in page
+    assert "<strong>Is the hub safe?</strong> Yes. It runs the new firmware" in page
     install = client.get(f"/installs/{job.pk}/").content.decode()
     assert f"/installs/{job.pk}/receipt/" in install
     assert signed_in(make_user()).get(f"/installs/{job.pk}/receipt/").status_code == 404
+
+
+def test_a_receipt_names_an_outcome_that_the_verdict_does_not_and_asks_before_it_answers() -> None:
+    household = make_household()
+    client = signed_in(make_user(role=Role.OWNER, household=household))
+    for state, outcome in ((State.LOST, "silent"), (State.RUNNING, "")):
+        job = make_job(make_node(make_account(household)), state=state, outcome=outcome)
+        page = client.get(f"/installs/{job.pk}/receipt/").content.decode()
+        assert ('<span class="sub mono">silent</span>' in page) is bool(outcome)
+        assert page.count("<strong>Is the hub safe?</strong>") == 1
+
+
+def test_the_clouds_time_is_told_where_the_household_is_and_with_its_day() -> None:
+    household = make_household(time_zone="Asia/Tokyo")
+    client = signed_in(make_user(role=Role.OWNER, household=household))
+    job = make_job(make_node(make_account(household)), state=State.LOST)
+    heard_at = datetime(2026, 3, 5, 3, tzinfo=UTC)
+    for n, ago in enumerate((timedelta(hours=14), timedelta(hours=4, seconds=5)), 1):
+        at = heard_at - ago
+        said = {"word": "in-progress", "meaning": "in_progress", "cloud_at": at}
+        said |= {"raw_timestamp": f"{at.timestamp():.0f}000"}
+        job.reports.create(sequence=n, heard_at=heard_at, last_heard_at=heard_at, **said)
+    receipt = client.get(f"/installs/{job.pk}/receipt/").content.decode()
+    install = client.get(f"/installs/{job.pk}/").content.decode()
+    assert ">4 Mar 2026, 22:00:00</time>" in receipt
+    assert '<span class="sub mono">1772629200000</span>' in receipt
+    assert ">5 Mar 2026, 07:59:55</time>" in receipt
+    assert ">4 Mar 2026, 22:00:00</time>" in install
+    assert ">07:59:55</time>" in install

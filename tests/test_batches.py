@@ -361,3 +361,15 @@ def test_a_queue_runs_to_its_end_against_a_cloud(cloud: SimCloud, settings: Any)
     assert most == 1
     for node in fit:
         assert cloud.pushes(node.node_id) == {"accepted": 1}
+
+
+def test_the_form_and_the_list_do_not_say_one_by_one_where_several_may_go() -> None:
+    home = Home()
+    client = Client()
+    client.force_login(home.owner)
+    form = client.get(f"/queues/new/?hub={home.nodes[0].pk}").content.decode()
+    assert "as many at a time as you choose" in form
+    home.request(at_once=2)
+    for text in (form, client.get("/").content.decode()):
+        assert "one after the other" not in text
+    assert "Several hubs are being updated in a queue" in text

@@ -187,6 +187,24 @@ def test_a_running_install_says_what_the_hub_does(facts: dict[str, Any], code: s
     assert_is_whole(said)
 
 
+@pytest.mark.parametrize(
+    ("word", "info"),
+    [
+        ("in-progress", "Rebooting into new firmware (after 1 HTTPS attempt)"),
+        ("success", "HTTPS OTA Upgrade finished successfully (after 1 attempt)"),
+    ],
+)
+def test_what_is_said_of_a_restart_is_true_before_and_after_it(word: str, info: str) -> None:
+    for back_online_at in (None, timezone.now()):
+        facts: dict[str, Any] = {"cloud_word": word, "cloud_info": info}
+        said = explain_job(a_job(State.VERIFYING, **facts, back_online_at=back_online_at))
+        assert said.code == "TW-L09"
+        assert_is_whole(said)
+        assert "said" in said.what or "says so before it restarts" in said.what
+        assert "meanwhile" not in said.what
+        assert "still has to" not in said.what
+
+
 def test_a_lost_answer_to_the_push_is_told() -> None:
     assert explain_job(a_job(State.PUSHING, push_unknown=True)).code == "TW-L03"
     assert explain_job(a_job(State.PUSHING)).code == "TW-L02"

@@ -126,6 +126,22 @@ def test_durations_are_of_verified_installs_alone(member: User) -> None:
     assert entered(member).get(bar.link).content.decode().count('scope="row"') == 3
 
 
+def test_two_verified_installs_are_both(member: User) -> None:
+    account, now = account_of(member), timezone.now()
+    for words in ("The one install", "Both installs", "All three installs"):
+        make_job(make_node(account), state=State.VERIFIED, now=now)
+        assert headline(weeks_of(member, now)).startswith(f"{words} of the last twelve weeks w")
+
+
+def test_an_install_takes_as_many_seconds_as_on_its_own_page(member: User) -> None:
+    now = timezone.now()
+    pushed_at = now - timedelta(seconds=46.7)
+    node = make_node(account_of(member))
+    job = make_job(node, state=State.VERIFIED, now=now, pushed_at=pushed_at, ended_at=now)
+    assert durations_of(member)[0].words == "46 seconds, one install"
+    assert "It took 46 s " in entered(member).get(f"/installs/{job.pk}/").content.decode()
+
+
 def test_offline_hubs_by_how_long(member: User) -> None:
     account = account_of(member)
     now = timezone.now()

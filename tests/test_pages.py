@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.accounts import unlink_account
+from devices.cloud import errors
 from devices.confirm import bind, sign
 from devices.models import (
     AuditEvent,
@@ -375,6 +376,33 @@ def test_linking_keeps_what_was_typed_but_never_the_password(home: Home, enter: 
     assert "a-secret-password" not in text
     assert CloudAccount.objects.count() == 1
     assert enter(home.people[Role.MEMBER]).get("/accounts/link/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (errors.Unreachable("No route."), "See whether the internet works here, and try again."),
+        (errors.AnswerUnreadable("Hm."), "See whether the internet works here, and try again."),
+        (errors.AnswerLost("Gone."), "Try again in a while."),
+        (errors.ServerTrouble("Oh.", status=500), "Try again in a while."),
+        (errors.Busy("Slowly.", status=429), "Try again in a while."),
+    ],
+)
+def test_a_link_that_the_cloud_did_not_answer_is_not_said_to_be_tried_again_by_itself(
+    home: Home, enter: Any, monkeypatch: Any, problem: errors.CloudError, words: str
+) -> None:
+    def fail(**_: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr("devices.views.accounts.link_account", fail)
+    client = enter(home.people[Role.OWNER])
+    told = {"email": "garden@example.com", "password": "a-secret-password"}
+    text = client.post("/accounts/link/", told).content.decode()
+    assert f"Nothing was linked. {words}" in text
+    assert "by ourselves" not in text
+    text = client.post(f"/accounts/{home.account.pk}/sign-in/", told).content.decode()
+    assert f"Nothing was changed. {words}" in text
+    assert "by ourselves" not in text
 
 
 def test_the_first_visit_makes_the_owner_and_works_once(client: Client) -> None:

@@ -15,7 +15,8 @@ from django.test import Client
 from django.utils import timezone
 
 from devices import people
-from devices.models import AuditEvent, Household, Invitation, Membership, Role, User
+from devices.forms import HouseholdForm
+from devices.models import AuditEvent, Household, Invitation, Membership, Role, StaffRole, User
 from tests import prepared
 from tests.factories import (
     PASSWORD,
@@ -25,6 +26,7 @@ from tests.factories import (
     make_node,
     make_user,
     person,
+    sign_in,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -318,3 +320,54 @@ def test_two_owners_who_leave_at_once_leave_one_behind(
     owners, left = run("-c", COUNT).strip().splitlines()
     assert owners.split() == ["1"] * 20
     assert left == "20"
+
+
+def test_only_time_zones_of_places_are_offered_and_what_a_household_has(
+    household: Household, owner: User
+) -> None:
+    def offered() -> set[str]:
+        page = browser(owner).get(f"/households/{household.pk}/settings/").content.decode()
+        return set(re.findall(r'<option value="([A-Za-z_/+-]+)"', page))
+
+    found = offered()
+    assert {"Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"} <= found
+    assert not found & {"Factory", "localtime", "W-SU", "GB-Eire", "EST", "Etc/UTC", "GB"}
+    Household.objects.filter(pk=household.pk).update(time_zone="GB-Eire")
+    assert offered() == found | {"GB-Eire"}
+    page, told = f"/households/{household.pk}/settings/", {"name": "Cabin", "time_zone": "GB-Eire"}
+    assert browser(owner).post(page, told).status_code == 302
+    assert browser(owner).post(page, told | {"time_zone": "W-SU"}).status_code == 200
+    household.refresh_from_db()
+    assert (household.name, household.time_zone) == ("Cabin", "GB-Eire")
+
+
+def test_the_servers_own_time_zone_is_offered_to_a_new_household(settings: Any) -> None:
+    settings.TIME_ZONE = "Etc/GMT+3"
+    text = str(HouseholdForm()["time_zone"])
+    assert '<option value="Etc/GMT+3" selected>' in text
+    assert "Etc/GMT+4" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("http://localhost:8000", True),
+        ("http://127.0.0.1:8000", True),
+        ("https://hubs.example.org", False),
+    ],
+)
+def test_a_link_that_opens_only_here_says_so(
+    household: Household, owner: User, settings: Any, address: str, is_local: bool
+) -> None:
+    settings.PUBLIC_URL = address
+    member = make_user(role=Role.MEMBER, household=household)
+    people = f"/households/{household.pk}/people/"
+    client = browser(owner)
+    invited = client.post(people, {"email": "new@example.com", "role": "member"})
+    reset = client.post(f"{people}{member.pk}/reset/")
+    staff = sign_in(Client(), make_user(staff_role=StaffRole.ADMINISTRATOR))
+    person = staff.post(f"/server/people/{member.pk}/act/", {"act": "link"})
+    for answer in (invited, reset, person):
+        text = answer.content.decode()
+        assert f"{address}/" in text
+        assert ("set PUBLIC_URL to where people open it" in text) is is_local

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from devices.installs import typical
 from devices.models import Household, Node, OtaJob, State
+from devices.templatetags.show import roughly, span
 from devices.unchanged import SAME_FOR_S
 from tests.factories import make_account, make_household, make_job, make_node, make_offer, make_user
 
@@ -49,6 +50,20 @@ def test_finished_installs_tell_how_long_it_takes() -> None:
     assert (usual.count, usual.verified) == (12, 12)
     assert (usual.typical, usual.slowest) == (4 * MINUTE, 9 * MINUTE)
     assert usual.unusual_after == 9 * MINUTE
+
+
+def test_of_two_the_typical_one_is_between_them() -> None:
+    finished(1, timedelta(seconds=47.9))
+    finished(1, timedelta(seconds=57.9))
+    usual = typical("thermacell-hub", "5.3.3")
+    assert roughly(usual.typical) == "52 seconds"
+    assert roughly(usual.slowest) == "57 seconds"
+
+
+def test_one_install_takes_as_many_seconds_on_every_page() -> None:
+    for value in (timedelta(seconds=46.7), timedelta(seconds=59.99)):
+        assert roughly(value).split()[0] == span(value).split()[0]
+    assert roughly(timedelta(seconds=0.2)) == "1 second"
 
 
 def test_one_that_took_a_night_does_not_make_a_night_usual() -> None:

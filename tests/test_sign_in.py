@@ -304,6 +304,20 @@ def test_a_link_that_would_open_another_door_is_not_made(
     assert "person.reset_link" not in actions()
 
 
+@pytest.mark.parametrize("has_mail_server", [True, False])
+def test_a_server_without_mail_promises_no_link(settings: Any, has_mail_server: bool) -> None:
+    settings.HAS_MAIL_SERVER = has_mail_server
+    page = "/account/password/reset/"
+    before = Client().get(page).content.decode()
+    after = Client().post(page, {"email": "nobody@example.com"}, follow=True).content.decode()
+    assert ('name="email"' in before) is has_mail_server
+    for text in (before, after):
+        assert ("This server sends no mail." in text) is not has_mail_server
+        assert ("An owner of your household" in text) is not has_mail_server
+        promises = ("a link arrives", "on its way", "by e-mail", "Look into your mail")
+        assert any(one in text for one in promises) is has_mail_server
+
+
 def test_a_reset_by_mail_needs_a_mail_server_and_tells_nothing(
     owner: User, settings: Any, mailoutbox: list[Any]
 ) -> None:

@@ -73,9 +73,9 @@ def roughly(value: timedelta | None) -> str:
     """Return a usual length of time, such as "4 minutes": nobody needs its seconds."""
     if value is None:
         return ""
-    seconds = value.total_seconds()
+    seconds = int(value.total_seconds())  # cut off, as `span` does: the same on every page
     if seconds < 90:
-        whole = max(1, round(seconds))
+        whole = max(1, seconds)
         return ngettext("%(n)s second", "%(n)s seconds", whole) % {"n": whole}
     minutes = round(seconds / 60)
     if minutes >= 120:
@@ -179,6 +179,12 @@ def moment(at: datetime | None) -> SafeString | str:
 def clock(at: datetime | None) -> SafeString | str:
     """Return hour, minute and second."""
     return _time(at, f"{timezone.localtime(at):%H:%M:%S}") if at is not None else ""
+
+
+@register.simple_tag
+def clock_beside(at: datetime | None, other: datetime) -> SafeString | str:
+    """Return hour, minute and second, and the day too when it is not the other's."""
+    return clock(at) if at is None or days_from(at, other) == 0 else moment(at)
 
 
 def _time(at: datetime, words: str, mark: Any = "") -> SafeString:

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -11,7 +12,7 @@ from devices import trial
 from devices.accounts import link_account, trouble_code, unlink_account
 from devices.cloud.errors import CloudError
 from devices.context import chosen
-from devices.explain import explain_trouble
+from devices.explain import Tone, explain_trouble
 from devices.forms import LinkForm, ReconnectForm
 from devices.models import AccountState, CloudAccount, OtaJob
 from devices.policies import Right, accounts_for, households_for
@@ -59,7 +60,7 @@ def account_link(request: HttpRequest) -> HttpResponse:
                 actor=actor_in(request, household),
             )
         except CloudError as problem:
-            form.add_error(None, _sentence(problem))
+            form.add_error(None, _sentence(problem, NOT_LINKED))
         else:
             messages.success(
                 request, gettext("Linked. The hubs appear as soon as the cloud lists them.")
@@ -94,7 +95,7 @@ def account_try(request: HttpRequest) -> HttpResponse:
     except trial.DoesNotStart:
         messages.error(request, NO_TRIAL)
     except CloudError as problem:
-        messages.error(request, _sentence(problem))
+        messages.error(request, _sentence(problem, NOT_LINKED))
     else:
         messages.success(
             request,
@@ -127,7 +128,7 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
                 actor=actor_in(request, account.household),
             )
         except CloudError as problem:
-            form.add_error(None, _sentence(problem))
+            form.add_error(None, _sentence(problem, NOT_CHANGED))
         else:
             messages.success(request, gettext("Signed in again. Everything that waited goes on."))
             return redirect("accounts")
@@ -171,6 +172,20 @@ def _running(account: CloudAccount) -> int:
     return OtaJob.objects.live().filter(node__account=account).count()
 
 
-def _sentence(problem: CloudError) -> str:
-    told = explain_trouble(trouble_code(problem), str(problem))
-    return f"{told.headline} {told.todo}"
+# What is to be said of the account when the cloud could not be asked, and what to do then.
+NOT_LINKED = gettext_lazy("Nothing was linked.")
+NOT_CHANGED = gettext_lazy("Nothing was changed.")
+LATER = gettext_lazy("Try again in a while.")
+LOOK_FIRST = gettext_lazy("See whether the internet works here, and try again.")
+
+
+def _sentence(problem: CloudError, standing: str | Promise) -> str:
+    """Return why it did not work out. A trouble that passes is quiet: elsewhere the worker asks
+    again by itself, and here only a person does.
+    """
+    code = trouble_code(problem)
+    told = explain_trouble(code, str(problem))
+    if told.tone != Tone.QUIET:
+        return f"{told.headline} {told.todo}"
+    todo = LOOK_FIRST if code in {"unreachable", "unreadable"} else LATER
+    return f"{told.headline} {standing} {todo}"

@@ -88,7 +88,9 @@ def settings(request: HttpRequest, pk: int) -> HttpResponse:
     """The household's name, time zone and language."""
     household = household_for(request, pk, Right.PEOPLE)
     now = {name: getattr(household, name) for name in people.SETTINGS} | typed(request)
-    form = HouseholdSettingsForm(request.POST if request.method == "POST" else None, initial=now)
+    form = HouseholdSettingsForm(
+        request.POST if request.method == "POST" else None, initial=now, kept=household.time_zone
+    )
     if form.is_valid():
         people.change_settings(household, form.cleaned_data, actor=actor_in(request, household))
         messages.success(request, gettext("Saved."))

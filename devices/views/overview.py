@@ -111,6 +111,8 @@ def headline(weeks: list[Column]) -> str:
     if ended == verified:
         if ended == 1:
             return gettext("The one install of the last twelve weeks was verified.")
+        if ended == 2:
+            return gettext("Both installs of the last twelve weeks were verified.")
         return gettext("All %(n)s installs of the last twelve weeks were verified.") % {
             "n": number(ended)
         }

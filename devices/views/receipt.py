@@ -6,8 +6,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from devices.catalogue import PLAIN
 from devices.explain import explain_job
-from devices.models import AuditCheckpoint, AuditHead
+from devices.models import AuditCheckpoint, AuditHead, OtaJob, State
 from devices.policies import Right
 from devices.review import visible_of_job
 from devices.views.access import job_for, person, signed_in
@@ -26,6 +27,7 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
         "job": job,
         "told": explain_job(job),
         "standing": of_job(job),
+        "outcome": _outcome(job),
         "witnesses": witnesses_of(job),
         "reports": job.reports.all(),
         "events": list(visible_of_job(person(request), job.pk)),
@@ -35,3 +37,8 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
         "now": timezone.now(),
     }
     return render(request, "devices/receipt.html", values)
+
+
+def _outcome(job: OtaJob) -> str:
+    """Return the code of the outcome, or "" where the state's own word says all of it."""
+    return "" if PLAIN.get(State(job.state)) == job.outcome else job.outcome

@@ -247,6 +247,11 @@ class Start:
                 f"    {self.public_url}/welcome/{welcome.make_token()}/",
                 "",
             ]
+            if welcome.stays_here(self.public_url):
+                lines += [
+                    "It opens only on this computer, until PUBLIC_URL is set (README.md).",
+                    "",
+                ]
         lines += [
             f"Data and logs are in {_short(self.data_dir)}. Started in {took_s:.1f} s.",
             "Ctrl-C stops everything.",

@@ -106,6 +106,11 @@ def mailed_about_a_proposal(home: Home) -> str:
     return render_to_string("mail/proposal.txt", {"proposal": home.proposal(), "link": "x"})
 
 
+def listed_among_the_proposals(home: Home) -> str:
+    home.proposal()
+    return home.page("/proposals/")
+
+
 PLACES: dict[str, Callable[[Home], str]] = {
     "the list": lambda home: home.page("/"),
     "the hub": lambda home: home.page(f"/hubs/{home.node.pk}/"),
@@ -116,7 +121,7 @@ PLACES: dict[str, Callable[[Home], str]] = {
     "the overview": lambda home: home.page("/overview/"),
     "several at once": lambda home: home.page(f"/queues/new/?hub={home.node.pk}"),
     "a proposal": lambda home: home.page(f"/proposals/{home.proposal().pk}/"),
-    "the proposals": lambda home: home.proposal() and home.page("/proposals/"),
+    "the proposals": listed_among_the_proposals,
     "the accounts": lambda home: home.page("/accounts/"),
     "the account's end": lambda home: home.page(f"/accounts/{home.account.pk}/unlink/"),
     "signing in again": lambda home: home.page(f"/accounts/{home.account.pk}/sign-in/"),

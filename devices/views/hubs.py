@@ -273,6 +273,8 @@ def headline(counts: Counts, clouds: Clouds) -> str:
             return _not_checked(total)
         if total == 1:
             return gettext("Your hub is up to date.")
+        if total == 2:
+            return gettext("Both hubs are up to date.")
         return gettext("All %(n)s hubs are up to date.") % {"n": number(total)}
     sentence = ", ".join(parts)
     if len(parts) == 3:
@@ -286,7 +288,8 @@ def _have_new(some: int, total: int) -> str:
     if total == 1:
         return gettext("your hub has new firmware")
     if some == total:
-        return gettext("all %(all)s hubs have new firmware") % said
+        both = gettext("both hubs have new firmware")
+        return both if total == 2 else gettext("all %(all)s hubs have new firmware") % said
     return (
         ngettext(
             "%(some)s of %(all)s hubs has new firmware",
@@ -305,7 +308,8 @@ def _are_installing(some: int, total: int) -> str:
     if total == 1:
         return gettext("your hub is installing")
     if some == total:
-        return gettext("all %(all)s hubs are installing") % said
+        both = gettext("both hubs are installing")
+        return both if total == 2 else gettext("all %(all)s hubs are installing") % said
     return (
         ngettext(
             "%(some)s of %(all)s hubs is installing",
@@ -324,7 +328,8 @@ def _need_you(some: int, total: int) -> str:
     if total == 1:
         return gettext("your hub needs you")
     if some == total:
-        return gettext("all %(all)s hubs need you") % said
+        both = gettext("both hubs need you")
+        return both if total == 2 else gettext("all %(all)s hubs need you") % said
     return (
         ngettext("%(some)s of %(all)s hubs needs you", "%(some)s of %(all)s hubs need you", some)
         % said
@@ -334,4 +339,6 @@ def _need_you(some: int, total: int) -> str:
 def _not_checked(total: int) -> str:
     if total == 1:
         return gettext("Your hub is not checked yet.")
+    if total == 2:
+        return gettext("Neither hub is checked yet.")
     return gettext("All %(n)s hubs are not checked yet.") % {"n": number(total)}

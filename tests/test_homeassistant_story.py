@@ -110,6 +110,7 @@ def _is_calm(product: Product, seen: Seen, part: dict[str, Any]) -> bool:
         for config in seen.configs().values()
         if config["components"]["update"] == part
     )
+    name = name.removesuffix(" (simulated)")
     hub = _control(product, "GET", quote(name))
     if not hub["online"] or hub["running_repellent"]:
         return False

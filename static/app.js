@@ -48,7 +48,7 @@
     notice.hidden = !isAway;
     if (isAway) say(notice.textContent.trim());
   };
-  // Asked for a page that is no longer there for this person, or an address that wants no more.
+  // What is no longer there for this person is not lost: the page itself says so when asked anew.
   const GONE = [403, 404, 410];
   document.addEventListener("htmx:responseError", (event) => {
     if (GONE.includes(event.detail.xhr.status) && event.target.matches("[data-poll]")) window.location.reload();
@@ -78,11 +78,11 @@
 
   // The tab says what the page says, so that it can be left in the background.
   const tab = () => {
-    const told = document.querySelector("[data-tab]");
-    if (!told) return;
-    document.title = `${told.dataset.tab} · Thermacell Web`;
+    const page = document.querySelector("[data-tab]");
+    if (!page) return;
+    document.title = `${page.dataset.tab} · Thermacell Web`;
     const icon = document.getElementById("favicon");
-    const wanted = told.dataset.tabNeeds > 0 ? icon.dataset.attention : icon.dataset.calm;
+    const wanted = page.dataset.tabNeeds > 0 ? icon.dataset.attention : icon.dataset.calm;
     if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
   };
   document.addEventListener("htmx:afterSettle", tab);

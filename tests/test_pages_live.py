@@ -1,6 +1,7 @@
 """What travels to a page that is open: little, in order, and usable from there on."""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,9 +9,16 @@ from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Beat, CloudAccount, Role
+from devices.models import Batch, Beat, CloudAccount, Role, State
 from devices.wake import wake_installs
-from tests.factories import make_account, make_household, make_node, make_offer, make_user
+from tests.factories import (
+    make_account,
+    make_household,
+    make_job,
+    make_node,
+    make_offer,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 HTMX: Any = {"HTTP_HX_REQUEST": "true"}
@@ -103,3 +111,73 @@ def test_an_offline_hub_with_new_firmware_waits_behind_those_that_can_go(
     assert "Two of three hubs have new firmware." in text
     assert "Boathouse" in owner.get("/?show=new").content.decode()
     assert text.count("Review update") == 1
+
+
+def test_the_first_hubs_bring_what_finds_them(account: CloudAccount, owner: Client) -> None:
+    page = owner.get("/").content.decode()
+    assert 'id="q"' not in page
+    make_node(account)
+    assert 'id="q"' in owner.get(poll_in(page), **HTMX).content.decode()
+    # what somebody may be typing just then is left alone
+    page = owner.get("/").content.decode()
+    make_node(account)
+    assert 'id="q"' not in owner.get(poll_in(page), **HTMX).content.decode()
+
+
+def test_a_second_offer_brings_what_chooses_several(account: CloudAccount, owner: Client) -> None:
+    one, other = make_node(account), make_node(account)
+    make_offer(one)
+    poll = poll_in(owner.get("/?sort=name").content.decode())
+    make_offer(other)
+    other.touch(timezone.now())
+    text = owner.get(poll, **HTMX).content.decode()
+    assert 'id="choose"' in text
+    assert text.count('form="choose"') == 2
+
+
+def test_a_forgotten_tab_does_not_choose_the_order_of_the_next_page(
+    account: CloudAccount, owner: Client
+) -> None:
+    node = make_node(account)
+    old = poll_in(owner.get("/?sort=name").content.decode())
+    owner.get("/?sort=version")
+    node.touch(timezone.now())
+    assert owner.get(old, **HTMX).status_code == 200
+    assert '<option value="version" selected>' in owner.get("/").content.decode()
+
+
+@pytest.mark.parametrize("kind", ["list", "hub", "install", "queue"])
+def test_another_day_and_a_worker_that_stops_are_on_every_open_page(
+    account: CloudAccount, owner: Client, time_machine: Any, kind: str
+) -> None:
+    time_machine.move_to(datetime(2026, 11, 27, 22, 30, tzinfo=UTC), tick=False)
+    Beat.objects.update_or_create(name="installs", defaults={"beat_at": timezone.now()})
+    node = make_node(account)
+    job = make_job(node, state=State.RUNNING)
+    batch = Batch.objects.create(
+        household=account.household,
+        requested_by_name="x",
+        expires_at=timezone.now() + timedelta(days=2),
+    )
+    page = {
+        "list": "/",
+        "hub": f"/hubs/{node.pk}/",
+        "install": f"/installs/{job.pk}/",
+        "queue": f"/queues/{batch.pk}/",
+    }[kind]
+
+    def ask() -> tuple[int, str]:
+        text = owner.get(page).content.decode()
+        poll = re.findall(r'data-hx-get="([^"]+/live/[^"]+)"', text)[-1].replace("&amp;", "&")
+        assert owner.get(poll, **HTMX).status_code == 204
+        time_machine.shift(timedelta(minutes=wait))
+        Beat.objects.filter(name="installs").update(beat_at=timezone.now() - silent)
+        answer = owner.get(poll, **HTMX)
+        return answer.status_code, answer.content.decode()
+
+    wait, silent = 24 * 60, timedelta(0)
+    assert ask()[0] == 200, "another day"
+    wait, silent = 0, timedelta(hours=1)
+    status, text = ask()
+    assert status == 200
+    assert "The worker is not running" in text

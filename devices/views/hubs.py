@@ -117,7 +117,8 @@ def hubs_live(request: HttpRequest) -> HttpResponse:
         values["changed"] = [row for row in rows if is_new and row.node.changed_at >= since]
     values["is_same_list"] = is_same_list
     # a page that was opened before there was any hub has nothing to find one with
-    values["brings_tools"] = not is_same_list and not request.GET.get("o")
+    was_empty = not request.GET.get("o") and not values["wish"].is_narrowed
+    values["brings_tools"] = was_empty and not is_same_list
     answer = render(request, "devices/_hubs_live.html", values)
     # rows alone travel beside the poll; another list takes the place of the whole one
     return answer if is_same_list else retarget(answer, "#hub-list")

@@ -152,7 +152,7 @@ def test_hubs_appear_by_themselves_in_the_only_household(bridge: Bridge, ear: Li
     topic = ear.topics("/config")[0]
     assert DISCOVERY_TOPIC.match(topic)
     assert errors_in(ear.read(topic), DEVICE_MESSAGE) == []
-    assert ear.read(topic)["device"]["name"] == node.name
+    assert ear.read(topic)["device"]["name"] == node.marked_name
     assert ear.read(topic)["device"]["configuration_url"] == (
         f"https://hubs.example.org/hubs/{node.pk}/"
     )
@@ -362,7 +362,7 @@ def test_a_flood_of_presses_is_not_even_looked_at(world: World) -> None:
         world.ear.client.publish(f"{world.entity.base}/install", "x", qos=1)
     world.refused("unreadable")
     world.node.touch(timezone.now(), name="Marker")
-    world.until(lambda: world.entity.config()["device"]["name"] == "Marker")
+    world.until(lambda: world.entity.config()["device"]["name"] == "Marker (simulated)")
     refusals = AuditEvent.objects.filter(action="install.request_refused")
     assert refusals.count() <= bridge_module.PRESSES_A_MINUTE
 
@@ -466,7 +466,7 @@ def test_everything_is_said_again_when_the_broker_comes_back_empty(
         path.unlink()
     broker.start()
     world.until(lambda: world.entity.config() and world.is_online(), limit_s=60)
-    assert world.entity.config()["device"]["name"] == "Front porch"
+    assert world.entity.config()["device"]["name"] == "Front porch (simulated)"
     assert world.entity.config()["components"].keys() == shown["components"].keys()
     assert HomeAssistantLink.objects.get().state == "connected"
 

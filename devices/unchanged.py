@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices.models import Batch, Beat, CloudAccount, Node, User
+from devices.models import Batch, Beat, CloudAccount, Household, Node, User
 from devices.policies import households_for
 from devices.readiness import LOOP_SILENT_AFTER, QUEUE_BEHIND_AFTER
 
@@ -35,16 +35,18 @@ MOST_HOUSEHOLDS = 200
 # Then what is said of the worker: is there a late heartbeat, a late wake-up, a restart?
 _MARK = f"""
 WITH account AS (SELECT * FROM {_ACCOUNT} WHERE {{here}}),
-  node AS (SELECT id, revision FROM {_NODE} WHERE account_id IN (SELECT id FROM account))
-SELECT
-  (SELECT COUNT(*) FROM node), (SELECT SUM(revision) FROM node), (SELECT MAX(id) FROM node),
+  node AS (
+    SELECT COUNT(*) AS hubs, SUM(revision) AS changes, MAX(id) AS newest
+    FROM {_NODE} WHERE {{of}}
+  )
+SELECT node.hubs, node.changes, node.newest,
   (SELECT SUM(revision) FROM {_BATCH} WHERE {{here}}),
   (SELECT COUNT(*) FROM account), (SELECT SUM(failures) FROM account),
   (SELECT MAX(answered_at) FROM account), (SELECT MAX(next_sync_at) FROM account),
   (SELECT COUNT(*) FROM {_BEAT} WHERE name = 'installs' AND beat_at >= %s),
   (SELECT MAX(restarted_at) FROM {_BEAT}),
   (SELECT COUNT(*) FROM {_QUEUE} WHERE lock <= %s)
-FROM {_SESSION} WHERE session_key = %s AND expire_date > %s
+FROM {_SESSION}, node WHERE session_key = %s AND expire_date > %s
 """  # noqa: S608 - names of tables of ours
 
 # The households whose changes a session can see; None: all there are.
@@ -101,7 +103,9 @@ def _question(request: HttpRequest) -> Question | None:
 
 def _scope(user: User) -> Scope:
     ids = households_for(user)
-    return None if ids is None or len(ids) > MOST_HOUSEHOLDS else tuple(sorted(ids))
+    if ids is None or len(ids) > MOST_HOUSEHOLDS or len(ids) == Household.objects.count():
+        return None
+    return tuple(sorted(ids))
 
 
 def _mark(session: str, scope: Scope) -> tuple[Any, ...] | None:
@@ -110,9 +114,11 @@ def _mark(session: str, scope: Scope) -> tuple[Any, ...] | None:
     silent, behind = now - LOOP_SILENT_AFTER, now - QUEUE_BEHIND_AFTER
     ids = scope or ()
     holes = ", ".join(["%s"] * len(ids)) or "NULL"
-    here = "1 = 1" if scope is None else f"household_id IN ({holes})"
+    here, of = "1 = 1", "1 = 1"
+    if scope is not None:
+        here, of = f"household_id IN ({holes})", "account_id IN (SELECT id FROM account)"
     with connection.cursor() as cursor:
         values = [*ids, *ids, adapt(silent), adapt(behind), session, adapt(now)]
-        cursor.execute(_MARK.format(here=here), values)
+        cursor.execute(_MARK.format(here=here, of=of), values)
         row: tuple[Any, ...] | None = cursor.fetchone()
     return row

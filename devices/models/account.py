@@ -87,6 +87,7 @@ class AccountQuerySet(models.QuerySet["CloudAccount"]):
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=1000)
 def _is_here(base_url: str) -> bool:
     host = urlsplit(base_url).hostname or ""
     try:

@@ -124,8 +124,8 @@ class Node(models.Model):
         indexes = [
             models.Index(fields=["next_check_at"], name="node_next_check"),
             models.Index(fields=["changed_at"], name="node_changed"),
-            # alone, so that all of them are counted and summed up without reading the rows
-            models.Index(fields=["revision"], name="node_revision"),
+            # alone, so that an account's are counted and summed up without reading the rows
+            models.Index(fields=["account", "revision"], name="node_account_revision"),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, pgettext
 
@@ -35,6 +36,19 @@ NUMBERS += ["seven", "eight", "nine", "ten", "eleven", "twelve"]
 def icon(name: str) -> SafeString:
     """Return the drawing inline; it says nothing to a screen reader, the word beside it does."""
     return mark_safe(get_template(f"icons/{name}.svg").render())  # noqa: S308 our own file
+
+
+@register.simple_tag
+def badge(standing: Any) -> SafeString:
+    """Return the badge of a Standing: a shape, a word, a colour. A tag, since lists show many."""
+    since = format_html(", {}", elapsed(standing.since)) if standing.since else ""
+    return format_html(
+        '<span class="badge {}">{}<span>{}{}</span></span>',
+        standing.tone,
+        icon(standing.icon),
+        standing.words,
+        since,
+    )
 
 
 @register.simple_tag

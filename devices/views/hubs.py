@@ -206,7 +206,8 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "rendered_at": int(now.timestamp()),
         "checked": checked,
         "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
-        "is_first_update": bool(may_manage and counts.total)
+        "is_first_update": bool(may_manage and rows)
+        and not any(row.node.latest_job for row in rows)
         and not jobs_for(user, within=within).exists(),
         "queues": running_batches(request, within),
         "proposals": waiting_proposals(request, within),

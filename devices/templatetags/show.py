@@ -27,6 +27,12 @@ NEAR = {
     1: gettext_lazy("yesterday"),
     -1: gettext_lazy("tomorrow"),
 }
+# What a hub does besides being there, as the list says it.
+REPELLENT = {
+    "protected": gettext_lazy("<strong>in use</strong>"),
+    "warming": gettext_lazy("<strong>warming up</strong>"),
+    "off": gettext_lazy("repellent off"),
+}
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six"]
 NUMBERS += ["seven", "eight", "nine", "ten", "eleven", "twelve"]
 
@@ -49,6 +55,43 @@ def badge(standing: Any) -> SafeString:
         standing.words,
         since,
     )
+
+
+@register.simple_tag
+def hub_now(node: Any) -> SafeString:
+    """Return whether the hub is there and in use. A tag, since lists show many; all words and
+    times are ours.
+    """
+    if node.is_being_checked:
+        words = gettext("checking…")
+    elif node.is_online is False:
+        words = _while_away(node)
+    elif node.is_online:
+        words = gettext("online") + _online_since(node)
+    else:
+        words = gettext("not known whether online")
+    if node.is_online is not False and node.repellent in REPELLENT:
+        words += f" · {REPELLENT[node.repellent]}"
+    return mark_safe(words)  # noqa: S308
+
+
+def _while_away(node: Any) -> str:
+    if node.offer:
+        return gettext("waits until it is back")
+    if node.heard_at:
+        return gettext("last read %(heard_at)s") % {"heard_at": ago(node.heard_at)}
+    return ""
+
+
+def _online_since(node: Any) -> str:
+    job = node.latest_job
+    if job is not None and job.is_live and job.last_news_at:
+        told = gettext("last news %(last_news_at)s") % {"last_news_at": ago(job.last_news_at)}
+        return f" · {told}"
+    if node.online_changed_at:
+        since = {"online_changed_at": on(node.online_changed_at)}
+        return " " + gettext("since %(online_changed_at)s") % since
+    return ""
 
 
 @register.simple_tag

@@ -216,7 +216,9 @@ def find(hubs: NodeQuerySet, wish: Wish, counts: Counts) -> "Page[Node]":
             | Q(account__household__name__icontains=word)
         )
     order: list[str | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
-    pages = Paginator(found.order_by(*order).for_list(), PER_PAGE)
+    # few accounts have many hubs: each is read once, not once a row
+    rows = found.order_by(*order).for_list().select_related(None)
+    pages = Paginator(rows.prefetch_related("account__household"), PER_PAGE)
     if not (wish.search or wish.version or wish.away):
         pages.count = counts.shown_by(wish.show)
     return pages.get_page(wish.page)

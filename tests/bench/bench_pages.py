@@ -193,7 +193,8 @@ def travel(folder: Path) -> None:
                 "password": PASSWORD,
             },
         )
-        for path in ("/", "/hubs/1/", "/history/", "/overview/", "/audit/", "/accounts/"):
+        hub = _first_hub(wire.session.get(f"{product.url}/").text)
+        for path in ("/", f"/hubs/{hub}/", "/history/", "/overview/", "/audit/", "/accounts/"):
             print(f"later visit of {path}: {wire.visit(path) / 1024:.1f} KB")
         fresh = Wire(product.url)
         fresh.session.cookies.update(wire.session.cookies)
@@ -205,20 +206,28 @@ def travel(folder: Path) -> None:
         )
 
 
+def _first_hub(page: str) -> int:
+    """Return the number of the hub that stands first on the list."""
+    found = re.search(r'id="hub-(\d+)"', page)
+    assert found is not None
+    return int(found[1])
+
+
 def _until_seen(product: Any, wire: Wire, folder: Path, number: int) -> float:
     page = wire.session.get(f"{product.url}/").text
     live = re.search(r'data-hx-get="(/hubs/live/[^"]+)"', page)
+    hub = _first_hub(page)
     assert live is not None
     with closing(sqlite3.connect(folder / "db.sqlite3", timeout=20)) as database, database:
         database.execute(
             "UPDATE devices_node SET name = ?, revision = revision + 1, changed_at = "
-            "strftime('%Y-%m-%d %H:%M:%f', 'now') WHERE id = 1",
-            (f"Renamed {number}",),
+            "strftime('%Y-%m-%d %H:%M:%f', 'now') WHERE id = ?",
+            (f"Renamed {number}", hub),
         )
     began = monotonic()
     answer = wire.session.get(product.url + live[1].replace("&amp;", "&"))
     took = monotonic() - began
-    assert 'id="hub-1"' in answer.text  # its row travelled
+    assert f'id="hub-{hub}"' in answer.text  # its row travelled
     sleep(0.1)
     return took
 

@@ -326,7 +326,7 @@ def test_a_reset_by_mail_needs_a_mail_server_and_tells_nothing(
         settings.HAS_MAIL_SERVER = server
         answers = {
             re.sub(
-                rb'csrfmiddlewaretoken" value="[^"]+',
+                rb'(csrfmiddlewaretoken" value|data-at)="[^"]+',
                 b"",
                 Client().post(page, {"email": email}, follow=True).content,
             )

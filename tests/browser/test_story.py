@@ -67,7 +67,8 @@ def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str
             other = review(plain)
             assert other != hub
             plain.get_by_role("button", name="Install 6.1.0 now").click()
-            assert plain.locator('noscript meta[http-equiv="refresh"]').count() == 1
+            again = plain.locator('noscript meta[http-equiv="refresh"]')
+            expect(again, plain.locator("main").inner_text()).to_have_count(1)
 
             with person(opened, product.url, "viewer@example.com") as looking:
                 expect(looking.locator("main")).to_contain_text("You may look, not install")
@@ -110,7 +111,8 @@ def test_a_changed_offer_is_shown_instead_of_sent(product: Product, chromium: st
         person(opened, product.url, "owner@example.com") as page,
     ):
         page.get_by_role("button", name="Check now").click()
-        expect(page.locator("#hub-list")).to_contain_text("6.1.0", timeout=20_000)
+        offered = page.locator("#hub-list .lit")
+        expect(offered.filter(has_not_text="6.1.0")).to_have_count(0, timeout=20_000)
         before = pushes(product)
         hub = review(page)
         form = page.url

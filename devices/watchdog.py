@@ -11,7 +11,13 @@ from datetime import timedelta
 from time import monotonic
 from typing import Protocol
 
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
 from django.utils import timezone
 
 from devices import holder
@@ -110,7 +116,7 @@ class Watchdog:
             if self._is_stale(name, beat):
                 self._restart(name)
                 break
-        Beat.leave(WATCHDOG, timezone.now())
+        _unless_locked(lambda: Beat.leave(WATCHDOG, timezone.now()))
 
     def _notice_death(self) -> None:
         """Record that the worker died and was started again by whoever supervises it."""
@@ -134,8 +140,9 @@ class Watchdog:
         )
         if has_run_out or holder.is_gone(beat.holder):
             log.warning("%s: the lease of a process that is gone is free again", beat.name)
-            Beat.free(beat.name, beat.holder)
-            ASKS[beat.name]()
+            name, who = beat.name, beat.holder
+            _unless_locked(lambda: Beat.free(name, who))
+            _unless_locked(ASKS[name])
 
     def _is_stale(self, name: str, beat: Beat | None) -> bool:
         now = self.clock()
@@ -148,7 +155,7 @@ class Watchdog:
             return False
         if seen.asked_since is None or now - seen.asked_last >= ASK_EVERY_S:
             seen.asked_last = now
-            ASKS[name]()
+            _unless_locked(ASKS[name])
         if seen.asked_since is None:
             seen.asked_since = now
         return now - seen.asked_since >= self.patience_now_s
@@ -162,15 +169,29 @@ class Watchdog:
             f"{quiet.seconds} seconds."
         )
         log.error("%s", sentence)
+        # first, for it may be what keeps everybody from writing; should the record fail, the next
+        # look finds another main process and records that
+        self.cluster.end()
         _record(
             sentence,
             reason="it had stopped answering",
             detail={"loop": name, "quiet_s": quiet.seconds, "restarts_lately": self.restarts},
         )
-        self.cluster.end()
         # what follows is ours, not a death to be noticed
         self.main_pid = None
         self.seen.clear()
+
+
+def _unless_locked(write: Callable[[], object]) -> None:
+    """Write, or go on without where somebody keeps SQLite locked: a worker that froze in the middle
+    of a transaction does, so being locked out speaks for nobody.
+    """
+    try:
+        write()
+    except OperationalError as problem:
+        if "locked" not in str(problem):
+            raise
+        log.warning("the watchdog could not write: %s", problem)
 
 
 def _record(sentence: str, *, reason: str, detail: dict[str, object] | None = None) -> None:

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devices import holder
+from devices import holder, watchdog
 from devices.models import AuditEvent, Beat
 from devices.wake import wake_chores, wake_installs
 from devices.watchdog import ASK_AFTER_S, LONGEST_PATIENCE_S, PATIENCE_S, Watchdog
@@ -169,6 +169,25 @@ def test_a_database_that_is_away_is_no_reason_to_restart(
         watch.quiet(600)
     watch.quiet(ASK_AFTER_S)
     assert watch.cluster.ended == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "restarts"), [("database is locked", 1), ("database or disk is full", 0)]
+)
+def test_who_keeps_everybody_from_writing_is_restarted_all_the_same(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, words: str, restarts: int
+) -> None:
+    def refused(*_: object) -> None:
+        if not watch.cluster.ended:  # the one that froze in the middle of a transaction
+            raise OperationalError(words)
+
+    monkeypatch.setattr(Beat, "leave", refused)
+    for name in watchdog.ASKS:
+        monkeypatch.setitem(watchdog.ASKS, name, refused)
+    Beat.take("installs", "somebody who froze", timezone.now(), LEASE)
+    watch.quiet(ASK_AFTER_S + PATIENCE_S + 10)
+    assert watch.cluster.ended == restarts
+    assert AuditEvent.objects.filter(action="worker.restarted").count() == restarts
 
 
 def test_wake_ups_do_not_pile_up_while_nobody_takes_them() -> None:

@@ -58,6 +58,7 @@ def first_hub(page: Page) -> None:
     page.goto("/")
     page.locator("#hub-list .name").first.click()
     page.wait_for_selector("#hub")
+    page.wait_for_load_state()  # with its scripts
 
 
 def test_what_has_the_focus_or_is_selected_stays_so(page: Page) -> None:

@@ -116,7 +116,7 @@ def link_account(
                 "account_id": account.pk,
                 "password_kept": keep_password,
             }
-            | audit.simulated(account),
+            | account.mark,
         )
         wake_chores()
     return account
@@ -143,7 +143,7 @@ def unlink_account(
             "account.unlinked",
             f"A cloud account at {account.cloud_host} was unlinked.",
             household=account.household,
-            detail={"cloud": account.base_url, "account_id": account.pk} | audit.simulated(account),
+            detail={"cloud": account.base_url, "account_id": account.pk} | account.mark,
         )
     if tokens is None:
         return
@@ -249,7 +249,7 @@ def sign_out(account: CloudAccount, problem: CloudError, now: datetime) -> None:
             outcome=Outcome.FAILED,
             at=now,
             detail={"account_id": account.pk, "code": problem.code, "status": problem.status}
-            | audit.simulated(account),
+            | account.mark,
         )
         if not account.signs_in_by_itself:
             tell_signed_out(account, now)
@@ -262,7 +262,7 @@ def tell_signed_out(account: CloudAccount, now: datetime) -> None:
         household=account.household,
         path=reverse("account_reconnect", args=[account.pk]),
         now=now,
-        account=account,
+        accounts=[account],
         cloud=account.cloud_host,
     )
 

@@ -4,7 +4,7 @@ A queue only decides when an install is asked for. Each one then goes through th
 same policies and the same engine as if somebody had stood there and pressed the button.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -34,6 +34,7 @@ from devices.models import (
     audit,
     tell,
 )
+from devices.models.account import common_mark
 from devices.policies import role_in
 from devices.wake import wake_installs
 
@@ -98,7 +99,8 @@ def request(
                     {"hub": str(node), "to": binding.to_version, "job": binding.ota_job_id}
                     for node, binding in chosen
                 ],
-            },
+            }
+            | common_mark(node.account for node, _ in chosen),
         )
         wake_installs()
     return batch
@@ -258,17 +260,14 @@ def _tell(batch: Batch, words: str, now: datetime) -> None:
         household=batch.household,
         path=reverse("batch", args=[batch.pk]),
         now=now,
-        account=_account(batch),
+        accounts=_accounts(batch),
         words=f"A queue of updates stopped. {words}",
     )
 
 
-def _account(batch: Batch) -> CloudAccount | None:
-    """Return the account of the queue's hubs, when all are of one kind: real, or simulated."""
-    items = batch.items.select_related("node__account")
-    accounts = [item.node.account for item in items]
-    is_simulated = {account.is_simulated for account in accounts}
-    return accounts[0] if len(is_simulated) == 1 else None
+def _accounts(batch: Batch) -> Iterable[CloudAccount]:
+    """Return the accounts of the queue's hubs. One query, once they are looked at."""
+    return CloudAccount.objects.filter(pk__in=batch.items.values("node__account_id"))
 
 
 def _record(
@@ -286,7 +285,7 @@ def _record(
         household=batch.household,
         at=now,
         outcome=outcome,
-        detail={"queue": batch.pk},
+        detail={"queue": batch.pk} | common_mark(_accounts(batch)),
     )
     # lists that are open somewhere speak of running queues
     Node.objects.filter(pk__in=batch.items.values("node_id")[:1]).touch_all(now)

@@ -1,12 +1,10 @@
 """What every page shows besides its own subject."""
 
-import zlib
 from functools import cached_property
 from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils import timezone
 
 from devices.models import Household, Membership, User
 from devices.policies import Right, administers, households_for, may_see_unknown
@@ -32,13 +30,6 @@ def worker_now(request: HttpRequest) -> WorkerStanding:
     if not hasattr(request, "_worker_standing"):
         request._worker_standing = WorkerStanding.now()  # type: ignore[attr-defined]
     return cast(WorkerStanding, request._worker_standing)  # type: ignore[attr-defined]
-
-
-def frame_mark(request: HttpRequest) -> str:
-    """Return a short text that differs when the frame of an open page does: on another day, when
-    "today" and "yesterday" are other days, and when something else is to be said of the worker.
-    """
-    return f"{zlib.crc32(f'{timezone.localdate()} {worker_now(request)}'.encode()):x}"
 
 
 class Page:

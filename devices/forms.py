@@ -85,7 +85,7 @@ class AtHomeForm(forms.Form):
     """
 
     time_zone = forms.ChoiceField(
-        label=gettext_lazy("Time zone"), choices=_zones, initial=lambda: settings.TIME_ZONE
+        label=gettext_lazy("Time zone"), initial=lambda: settings.TIME_ZONE
     )
 
     def __init__(self, *args: Any, kept: str = "", **options: Any) -> None:

@@ -5,19 +5,13 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext_lazy
 
 from devices.broker import BrokerUnusable, read_broker
 from devices.homelink import Wishes
 from devices.models import HomeAssistantLink, MayInstall, Node, Scope
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
-
-
-def _name(node: Node) -> str:
-    if not node.account.is_simulated:
-        return str(node)
-    return gettext("%(hub)s (simulated)") % {"hub": node}
 
 
 class HomeAssistantForm(forms.Form):
@@ -79,7 +73,7 @@ class HomeAssistantForm(forms.Form):
         self._nodes = {str(node.pk): node for node in nodes}
         self._link = link
         hubs = cast(forms.MultipleChoiceField, self.fields["hubs"])
-        hubs.choices = [(pk, _name(node)) for pk, node in self._nodes.items()]
+        hubs.choices = [(pk, node.marked_name) for pk, node in self._nodes.items()]
         if not nodes:
             del self.fields["hubs"]
         if link.has_own_broker:

@@ -54,7 +54,7 @@ def sentence(notice: Notice) -> str:
     """Return what happened, in one sentence; of an install what its page says now."""
     facts = {key: one_line(str(value)) for key, value in notice.facts.items()}
     hub, household = facts.get("hub", ""), str(notice.household)
-    if "is_simulated" in facts:
+    if "simulated" in facts:
         household = gettext("%(household)s, simulated") % {"household": household}
     if notice.job is not None:
         told = explain_job(notice.job)

@@ -304,6 +304,11 @@ def why_not_reset(household: Household, user: User) -> list[Reason]:
     return reasons
 
 
+def may_answer(user: User, household: Household) -> bool:
+    """May this person answer what is proposed to the household? Staff never do, at home neither."""
+    return not user.staff_role and may(user, Right.INSTALL, household)
+
+
 def why_not_install(user: User, node: Node, offer: Offer | None, now: datetime) -> list[Reason]:
     """Return why this person cannot install this offer on this hub now; empty when they can."""
     reasons = []

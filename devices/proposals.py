@@ -109,7 +109,7 @@ def propose(
             household=household,
             path=reverse("proposal", args=[proposal.pk]),
             now=now,
-            account=node.account,
+            accounts=[node.account],
             by_mail=not recipients,  # who gets the link by mail needs no second one
             hub=str(node),
             words=f"{actor.name} proposes {binding.to_version} for {node}. You decide.",

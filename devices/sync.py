@@ -36,6 +36,7 @@ from devices.models import (
     hear_version,
     tell,
 )
+from devices.models.account import common_mark
 from devices.poison import label
 from devices.wake import wake_chores
 
@@ -68,7 +69,7 @@ def ask_check(nodes: Iterable[Node], *, actor: Actor, now: datetime | None = Non
                 household=asked[0].account.household,
                 node=asked[0] if len(asked) == 1 else None,
                 at=now,
-                detail={"hubs": len(asked)} | audit.simulated(*(node.account for node in asked)),
+                detail={"hubs": len(asked)} | common_mark(node.account for node in asked),
             )
             wake_chores()
     return len(asked)
@@ -159,7 +160,7 @@ def _record_hubs(
         household=account.household,
         node=nodes[0] if len(nodes) == 1 else None,
         at=now,
-        detail={"account_id": account.pk, "hubs": len(nodes)} | audit.simulated(account),
+        detail={"account_id": account.pk, "hubs": len(nodes)} | account.mark,
     )
 
 
@@ -285,7 +286,7 @@ def _open_offer(node: Node, heard: FirmwareOffer, now: datetime) -> None:
         household=node.account.household,
         path=reverse("hub", args=[node.pk]),
         now=now,
-        account=node.account,
+        accounts=[node.account],
         hub=str(node),
         from_version=node.fw_version,
         to_version=offer.fw_version,

@@ -78,8 +78,9 @@ class Unchanged:
             return HttpResponse(status=204)
         answer = self.get_response(request)
         is_same = answer.status_code == 204
-        if isinstance(request.user, User) and (is_same or not is_met):
-            sees = _scope(request.user)
+        user = getattr(request, "user", None)  # not there when something before refused it
+        if isinstance(user, User) and (is_same or not is_met):
+            sees = _scope(user)
             with self._lock:
                 _keep(self._scopes, session, sees)
                 if is_same and mark is not None and sees == scope:

@@ -166,18 +166,16 @@ def test_another_day_and_a_worker_that_stops_are_on_every_open_page(
         "queue": f"/queues/{batch.pk}/",
     }[kind]
 
-    def ask() -> tuple[int, str]:
+    def ask(*, wait: timedelta, silent: timedelta) -> tuple[int, str]:
         text = owner.get(page).content.decode()
         poll = re.findall(r'data-hx-get="([^"]+/live/[^"]+)"', text)[-1].replace("&amp;", "&")
         assert owner.get(poll, **HTMX).status_code == 204
-        time_machine.shift(timedelta(minutes=wait))
+        time_machine.shift(wait)
         Beat.objects.filter(name="installs").update(beat_at=timezone.now() - silent)
         answer = owner.get(poll, **HTMX)
         return answer.status_code, answer.content.decode()
 
-    wait, silent = 24 * 60, timedelta(0)
-    assert ask()[0] == 200, "another day"
-    wait, silent = 0, timedelta(hours=1)
-    status, text = ask()
+    assert ask(wait=timedelta(days=1), silent=timedelta(0))[0] == 200, "another day"
+    status, text = ask(wait=timedelta(0), silent=timedelta(hours=1))
     assert status == 200
     assert "The worker is not running" in text

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,8 +12,9 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
-from devices import homelink
+from devices import batches, homelink
 from devices.api.show import hub_json, install_json
+from devices.confirm import bind
 from devices.homeassistant import mirror
 from devices.homeassistant.discovery import announcement
 from devices.models import (
@@ -70,6 +72,10 @@ class Home:
             expires_at=timezone.now() + timedelta(days=1),
         )
 
+    def file(self, path: str) -> str:
+        answer: Any = self.browser.get(path)
+        return b"".join(answer.streaming_content).decode()
+
     def page(self, path: str) -> str:
         return self.browser.get(path).content.decode().partition("<main")[2]
 
@@ -125,13 +131,10 @@ PLACES: dict[str, Callable[[Home], str]] = {
     "the accounts": lambda home: home.page("/accounts/"),
     "the account's end": lambda home: home.page(f"/accounts/{home.account.pk}/unlink/"),
     "signing in again": lambda home: home.page(f"/accounts/{home.account.pk}/sign-in/"),
+    # the badge, not the fact among the others
     "the trail": lambda home: home.page("/audit/").replace("simulated", ""),
-    "the trail as CSV": lambda home: b"".join(
-        home.browser.get("/audit/export.csv").streaming_content  # type: ignore[attr-defined]
-    ).decode(),
-    "the trail as JSON": lambda home: b"".join(
-        home.browser.get("/audit/export.jsonl").streaming_content  # type: ignore[attr-defined]
-    ).decode(),
+    "the trail as CSV": lambda home: home.file("/audit/export.csv"),
+    "the trail as JSON": lambda home: home.file("/audit/export.jsonl"),
     "whom Home Assistant may let install": lambda home: home.page(
         f"/households/{home.household.pk}/home-assistant/"
     ),
@@ -157,3 +160,24 @@ def test_the_mark_is_part_of_what_the_chain_proves() -> None:
     assert event.detail == {"simulated": True}
     event.detail = {}
     assert event.expected_content_digest() != event.content_digest
+
+
+def test_a_queue_of_simulated_hubs_is_marked_from_its_confirmation_to_its_end() -> None:
+    marked = {}
+    for cloud in CLOUDS:
+        home = Home(cloud)
+        node = make_node(home.account)
+        actor = Actor.person(home.owner, role="owner", via="web", address="", browser="")
+        queue = batches.request(
+            household=home.household,
+            chosen=[(node, bind(node, make_offer(node)))],
+            user=home.owner,
+            at_once=1,
+            stops_on_failure=True,
+            actor=actor,
+        )
+        batches.stop(queue, actor=actor)
+        events = AuditEvent.objects.filter(household_id=home.household.pk)
+        told = events.filter(action__startswith="queue.")
+        marked[cloud] = [event.is_simulated for event in told]
+    assert marked == {"simulated": [True, True], "real": [False, False]}

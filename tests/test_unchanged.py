@@ -154,3 +154,8 @@ def test_who_lost_the_right_is_found_out_within_half_a_minute(
     later = monotonic() + SAME_FOR_S
     monkeypatch.setattr("devices.unchanged.monotonic", lambda: later)
     assert open_.ask(path) == 404
+
+
+def test_a_question_refused_before_anybody_is_known_stays_refused(open_: Open) -> None:
+    path = open_.paths()[0]
+    assert open_.client.get(path, headers={"Host": "evil.example"}).status_code == 400

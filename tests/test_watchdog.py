@@ -181,7 +181,8 @@ def test_who_keeps_everybody_from_writing_is_restarted_all_the_same(
         if not watch.cluster.ended:  # the one that froze in the middle of a transaction
             raise OperationalError(words)
 
-    monkeypatch.setattr(Beat, "leave", refused)
+    for write in ("leave", "free", "note_restart"):
+        monkeypatch.setattr(Beat, write, refused)
     for name in watchdog.ASKS:
         monkeypatch.setitem(watchdog.ASKS, name, refused)
     Beat.take("installs", "somebody who froze", timezone.now(), LEASE)

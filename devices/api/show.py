@@ -13,8 +13,7 @@ from devices.policies import Reason
 
 def hub_json(node: Node) -> dict[str, Any]:
     """Return a hub; reads what `for_list` fetched."""
-    offer, job = node.offer, node.latest_job
-    is_new = offer is not None and offer.fw_version != node.fw_version
+    offer, job = node.new_offer, node.latest_job
     return {
         "id": node.pk,
         "node_id": node.node_id,
@@ -23,11 +22,11 @@ def hub_json(node: Node) -> dict[str, Any]:
         "serial": node.serial or None,
         "is_simulated": node.account.is_simulated,
         "installed_version": node.fw_version or None,
-        "latest_version": (offer.fw_version if offer and is_new else node.fw_version) or None,
+        "latest_version": (offer.fw_version if offer is not None else node.fw_version) or None,
         "is_online": node.is_online,
         "is_in_use": node.is_in_use,
         "checked_at": _time(node.checked_at),
-        "update_available": is_new,
+        "update_available": offer is not None,
         "offer": {
             "ota_job_id": offer.ota_job_id,
             "version": offer.fw_version,
@@ -35,7 +34,7 @@ def hub_json(node: Node) -> dict[str, Any]:
             "size_bytes": offer.size_bytes,
             "md5": offer.md5 or None,
         }
-        if offer is not None and is_new
+        if offer is not None
         else None,
         "install": install_json(job, node) if job is not None else None,
         "page": f"{settings.PUBLIC_URL}{reverse('hub', args=[node.pk])}",

@@ -47,9 +47,7 @@ def _hub(
     link: HomeAssistantLink, node: Node, own: HomeAssistantHub | None, allowed: set[int]
 ) -> Hub:
     job = node.latest_job
-    offer = node.offer
-    if offer is not None and offer.fw_version == node.fw_version:
-        offer = None
+    offer = node.new_offer
     presses = own.presses if own is not None else 0
     may_press = link.lets_install_on(node, allowed)
     return Hub(

@@ -1,5 +1,6 @@
 """Cloud accounts: one sign-in to a RainMaker cloud, its secrets encrypted at rest."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_address
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from devices.models.household import Household
 
@@ -87,7 +88,6 @@ class AccountQuerySet(models.QuerySet["CloudAccount"]):
 
 
 @lru_cache(maxsize=256)
-@lru_cache(maxsize=1000)
 def _is_here(base_url: str) -> bool:
     host = urlsplit(base_url).hostname or ""
     try:
@@ -153,9 +153,16 @@ class CloudAccount(models.Model):
         """Is this cloud on the server's own machine? A real RainMaker cloud never is."""
         return _is_here(self.base_url)
 
+    @property
+    def mark(self) -> dict[str, bool]:
+        """Return what tells records and notices about simulated hubs from those about real ones: as
+        a part of what they say, it does so wherever they are read.
+        """
+        return {"simulated": True} if self.is_simulated else {}
+
     def marked(self, name: str) -> str:
         """Return a hub's name, marked when it is simulated: for where there are no badges."""
-        return f"{name} (simulated)" if self.is_simulated else name
+        return gettext("%(hub)s (simulated)") % {"hub": name} if self.is_simulated else name
 
     @property
     def signs_in_by_itself(self) -> bool:
@@ -218,3 +225,9 @@ class CloudAccount(models.Model):
     def is_resting(self, now: datetime) -> bool:
         """Is this cloud left alone for now, after an error?"""
         return self.resume_at is not None and self.resume_at > now
+
+
+def common_mark(accounts: Iterable[CloudAccount]) -> dict[str, bool]:
+    """Return the mark of what is about several accounts: they must all have it."""
+    marks = [account.mark for account in accounts]
+    return marks[0] if marks and all(marks) else {}

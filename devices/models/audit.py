@@ -261,8 +261,10 @@ def record(
     if job is not None:
         node = node or job.node
         household = household or job.household
+    told = dict(detail or {})
     if node is not None:
         household = household or node.account.household
+        told |= node.account.mark
     with transaction.atomic(savepoint=False):
         head, _ = AuditHead.objects.select_for_update().get_or_create(pk=1)
         event = AuditEvent(
@@ -284,9 +286,7 @@ def record(
             node_id=node.pk if node is not None else None,
             hub_name=_text(str(node), 200) if node is not None else "",
             job_id=job.pk if job is not None else None,
-            detail=_plain(
-                dict(detail or {}) | simulated(*[node.account] if node is not None else [])
-            ),
+            detail=_plain(told),
             salt=secrets.token_hex(16),
             previous_digest=head.digest,
         )
@@ -300,13 +300,6 @@ def record(
             seal=head_seal(event.sequence, event.digest),
         )
     return event
-
-
-def simulated(*accounts: Any) -> dict[str, bool]:
-    """Return the mark of a deed on simulated hubs alone, by their accounts: part of what a record
-    says, so that it is told from real ones wherever it is read.
-    """
-    return {"simulated": True} if accounts and all(one.is_simulated for one in accounts) else {}
 
 
 def _text(text: object, length: int) -> str:

@@ -57,6 +57,10 @@ class Batch(models.Model):
     def __str__(self) -> str:
         return f"queue {self.pk} of {self.household}"
 
+    def can_go_on(self, now: datetime) -> bool:
+        """Was it stopped, with a confirmation that still counts?"""
+        return self.state == BatchState.STOPPED and now < self.expires_at
+
     def change(self, **changes: Any) -> bool:
         """Write the changes if the state is still the one this object knows; open pages show it.
 

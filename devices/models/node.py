@@ -137,6 +137,16 @@ class Node(models.Model):
         return self.account.marked(str(self))
 
     @property
+    def new_offer(self) -> "Offer | None":
+        """Return what could be installed: an offer of another version than the hub reports, as long
+        as its account is linked or can be signed in again.
+        """
+        offer = self.offer
+        if offer is None or offer.fw_version == self.fw_version or self.account.is_unlinked:
+            return None
+        return offer
+
+    @property
     def offer(self) -> "Offer | None":
         """Return what the cloud offers this hub now."""
         listed: list[Offer] | None = getattr(self, "open_offers", None)

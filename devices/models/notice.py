@@ -3,6 +3,7 @@
 A notice is written in the transaction of what it tells of, so that neither is without the other.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
-from devices.models.account import CloudAccount, seal, unseal
+from devices.models.account import CloudAccount, common_mark, seal, unseal
 from devices.models.household import Household, User, language_of
 from devices.models.ota import OtaJob
 
@@ -169,13 +170,13 @@ def tell(
     path: str,
     now: datetime,
     job: OtaJob | None = None,
-    account: CloudAccount | None = None,
+    accounts: Iterable[CloudAccount] = (),
     only: Channel | None = None,
     by_mail: bool = True,
     **facts: Any,
 ) -> int:
     """Put a notice into the outbox of every channel that wants it; return how many those are.
-    Of a job or an account that is simulated the notice says so.
+    Where the job or all accounts it is about are simulated the notice says so.
 
     One query when nobody wants it, three when somebody does. Call it in the transaction of what
     is told of.
@@ -188,9 +189,7 @@ def tell(
     ]
     if not wanting:
         return 0
-    account = job.node.account if job is not None else account
-    if account is not None and account.is_simulated:
-        facts["is_simulated"] = True
+    facts |= common_mark([job.node.account] if job is not None else accounts)
     notice = Notice.objects.create(
         household=household, job=job, topic=topic, facts=facts, path=path, at=now
     )

@@ -72,7 +72,7 @@ def hub_now(node: Any) -> SafeString:
         words = gettext("not known whether online")
     if node.is_online is not False and node.repellent in REPELLENT:
         words += f" · {REPELLENT[node.repellent]}"
-    return mark_safe(words)  # noqa: S308
+    return mark_safe(words)  # noqa: S308 words and times of ours; nobody typed them
 
 
 def _while_away(node: Any) -> str:

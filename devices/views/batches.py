@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import batches
 from devices.confirm import Binding, BindingError, bind, read_bindings, sign_list
-from devices.context import frame_mark
 from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
 from devices.policies import (
     Reason,
@@ -28,6 +27,7 @@ from devices.policies import (
 from devices.templatetags.show import number
 from devices.views.access import actor_in, batch_for, person, refuse, signed_in
 from devices.views.listing import Attention, hubs_of
+from devices.views.live import frame_mark, live
 from devices.views.standing import Standing, of_job
 
 
@@ -187,10 +187,8 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
 def batch_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     mine = batch_for(request, pk)
-    if request.GET.get("v") == _mark(request, mine):
-        return HttpResponse(status=204)
-    values = _batch(request, mine) | {"part": "devices/_batch.html"}
-    return render(request, "devices/_live.html", values)
+    mark = _mark(request, mine)
+    return live(request, mark, "devices/_batch.html", lambda: _batch(request, mine))
 
 
 @require_POST
@@ -248,10 +246,7 @@ def _batch(request: HttpRequest, mine: Batch) -> dict[str, Any]:
         "headline": headline(mine, items),
         "tone": _tone(mine, items),
         "may_stop": may_change and mine.state == BatchState.RUNNING and is_waiting,
-        "may_go_on": may_change
-        and mine.state == BatchState.STOPPED
-        and is_waiting
-        and timezone.now() < mine.expires_at,
+        "may_go_on": may_change and is_waiting and mine.can_go_on(timezone.now()),
         "poll_s": _poll_s(mine, is_under_way),
     }
 
@@ -260,8 +255,7 @@ def _poll_s(mine: Batch, is_under_way: bool) -> int:
     """Return how often an open page asks, in seconds; 0: nothing can change any more."""
     if mine.state == BatchState.RUNNING or is_under_way:
         return 3
-    can_go_on = mine.state == BatchState.STOPPED and timezone.now() < mine.expires_at
-    return 30 if can_go_on else 0
+    return 30 if mine.can_go_on(timezone.now()) else 0
 
 
 def _standing(item: BatchItem, mine: Batch) -> Standing:

@@ -1,6 +1,5 @@
 """Home Assistant in a household's settings: what it sees and may do, and how its line stands."""
 
-import zlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from devices.models.beat import BRIDGE
 from devices.policies import Right
 from devices.views.access import actor_in, household_for, person, signed_in
 from devices.views.homeassistant_yaml import SECRETS, configuration
+from devices.views.live import mark_of
 
 SILENT_AFTER = timedelta(seconds=30)
 TEST_GIVEN_UP_AFTER = timedelta(seconds=30)
@@ -135,8 +135,8 @@ def _line(link: HomeAssistantLink) -> dict[str, object]:
         "test_gave_up": link.is_testing and is_late,
         "test_took_s": took_s,
     }
-    known = f"{told} {link.state} {link.state_at} {link.announced_hubs}"
-    return told | {"link": link, "mark": f"{zlib.crc32(known.encode()):x}"}
+    mark = mark_of(told, link.state, link.state_at, link.announced_hubs)
+    return told | {"link": link, "mark": mark}
 
 
 def _stands(link: HomeAssistantLink, is_alive: bool) -> LineNow:

@@ -11,12 +11,12 @@ from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
 from devices.accounts import unlinked_at
-from devices.context import frame_mark
 from devices.installs import typical
 from devices.models import Node, Proposal, VersionCause
-from devices.policies import Right, may, why_unfit
+from devices.policies import Right, may, may_answer, why_unfit
 from devices.templatetags.show import when_words
 from devices.views.access import hub_for, person, signed_in
+from devices.views.live import frame_mark, live
 from devices.views.standing import of_job, of_proposal
 
 VERSIONS = 8
@@ -48,10 +48,8 @@ def hub(request: HttpRequest, pk: int) -> HttpResponse:
 def hub_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     node = hub_for(request, pk)
-    if request.GET.get("v") == _mark(request, node):
-        return HttpResponse(status=204)
-    values = _hub(request, node) | {"part": "devices/_hub.html"}
-    return render(request, "devices/_live.html", values)
+    mark = _mark(request, node)
+    return live(request, mark, "devices/_hub.html", lambda: _hub(request, node))
 
 
 def _mark(request: HttpRequest, node: Node) -> str:
@@ -62,9 +60,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
     user, household, offer = person(request), node.account.household, node.offer
     job = node.latest_job
     files = list(node.fetches.select_related("image").order_by("-asked_at")[:FILES])
-    is_unlinked, now = node.account.is_unlinked, timezone.now()
-    # what an unlinked account offered once is no news
-    is_new = offer is not None and offer.fw_version != node.fw_version and not is_unlinked
+    is_unlinked, now, is_new = node.account.is_unlinked, timezone.now(), node.new_offer is not None
     may_install = may(user, Right.INSTALL, household)
     return {
         "node": node,
@@ -81,7 +77,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
         "typical": typical(node.model, offer.fw_version) if offer is not None else None,
         "may_check": may(user, Right.CHECK, household) and not is_unlinked,
         "may_install": may_install,
-        "may_answer": may_install and not user.staff_role,
+        "may_answer": may_answer(user, household),
         "may_propose": bool(user.staff_role) and may(user, Right.PROPOSE, household),
         "proposal": node.proposals.undecided(now).first() if is_new else None,
         "files": files,

@@ -1,6 +1,5 @@
 """The Hubs page: every hub a person may see, those that need somebody first."""
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from devices.context import chosen, frame_mark
+from devices.context import chosen
 from devices.models import Node, User
 from devices.policies import Right, households_for, jobs_for, nodes_for
 from devices.sync import ask_check
@@ -38,6 +37,7 @@ from devices.views.listing import (
     hubs_of,
     order_mark,
 )
+from devices.views.live import frame_mark, mark_of
 from devices.views.proposals import waiting_proposals
 from devices.views.standing import Standing, of_hub
 from devices.views.typed import page_or_hubs
@@ -73,11 +73,10 @@ class Mark:
     @classmethod
     def of(cls, request: HttpRequest, clouds: Clouds) -> "Mark":
         user, within = person(request), chosen(request)
-        state = f"{clouds.accounts} {clouds.signed_out} {clouds.troubled} {clouds.trouble_text}"
-        state += f" {clouds.unread}"
+        state = (clouds.accounts, clouds.signed_out, clouds.troubled, clouds.trouble_text)
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
-            clouds=f"{zlib.crc32(f'{state} {frame_mark(request)}'.encode()):x}",
+            clouds=mark_of(*state, clouds.unread, frame_mark(request)),
             minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
         )
 

@@ -15,13 +15,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import installs
 from devices.confirm import Binding, BindingError, bind, read_binding, sign
-from devices.context import chosen, frame_mark
+from devices.context import chosen
 from devices.explain import Stage, explain_job, explain_report, read_code, shown_with
 from devices.models import LIVE, UNSENT, BatchItem, Node, OtaJob, Proposal, Report, State
 from devices.models.ota import OtaJobQuerySet
-from devices.policies import Right, jobs_for, may, why_not_cancel, why_not_install
+from devices.policies import Right, jobs_for, may, may_answer, why_not_cancel, why_not_install
 from devices.views.access import actor_in, hub_for, job_for, person, signed_in
 from devices.views.listing import TROUBLED
+from devices.views.live import frame_mark, live
 from devices.views.standing import of_job
 
 PER_PAGE = 50
@@ -83,7 +84,7 @@ def _form(
         "problem": problem,
         "typical": installs.typical(node.model, offer.fw_version) if offer is not None else None,
         "proposal": _proposed(node),
-        "may_answer": not person(request).staff_role,
+        "may_answer": may_answer(person(request), node.account.household),
     }
     return render(
         request, "devices/confirm.html", values, status=409 if refused or problem else 200
@@ -133,10 +134,8 @@ def install(request: HttpRequest, pk: int) -> HttpResponse:
 def install_live(request: HttpRequest, pk: int) -> HttpResponse:
     """The same as a fragment; 204 without a body when nothing changed."""
     job = job_for(request, pk)
-    if request.GET.get("v") == _mark(request, job, installs.typical(job.hub_model, job.to_version)):
-        return HttpResponse(status=204)
-    values = _install(request, job) | {"part": "devices/_install.html"}
-    return render(request, "devices/_live.html", values)
+    mark = _mark(request, job, installs.typical(job.hub_model, job.to_version))
+    return live(request, mark, "devices/_install.html", lambda: _install(request, job))
 
 
 def _mark(request: HttpRequest, job: OtaJob, usual: installs.Typical) -> str:

@@ -1,6 +1,5 @@
 """Which hubs, in what order, and how many: decided in the database, so ten thousand stay quick."""
 
-import zlib
 from collections import Counter
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -31,6 +30,7 @@ from django.utils.translation import gettext_lazy
 from devices.models import LIVE, AccountState, CloudAccount, Node, State, User
 from devices.models.node import NodeQuerySet
 from devices.policies import households_for, nodes_for
+from devices.views.live import mark_of
 
 PER_PAGE = 50
 TROUBLED = [State.FAILED, State.LOST, State.REJECTED, State.UNVERIFIED]
@@ -238,8 +238,7 @@ def away_for(key: str, now: datetime) -> Q:
 
 def order_mark(page: "Page[Node]") -> str:
     """Return a short text that differs when other hubs, or the same in another order, are shown."""
-    ids = ",".join(str(node.pk) for node in page)
-    return f"{zlib.crc32(ids.encode()):x}-{page.number}-{page.paginator.num_pages}"
+    return f"{mark_of(*(node.pk for node in page))}-{page.number}-{page.paginator.num_pages}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from devices.forms import ProposalForm
 from devices.mail import send
 from devices.middleware import origin
 from devices.models import Actor, Node, Proposal, User
-from devices.policies import Right, households_for, may, why_unfit
+from devices.policies import Right, households_for, may, may_answer, why_unfit
 from devices.views.access import (
     actor_in,
     hub_for,
@@ -33,6 +33,7 @@ from devices.views.access import (
     signed_in,
 )
 from devices.views.limits import limited
+from devices.views.standing import of_proposal
 
 PER_PAGE = 50
 MOST_NOTICES = 3
@@ -92,8 +93,7 @@ def _propose_page(
     request: HttpRequest, node: Node, form: ProposalForm, problem: str = ""
 ) -> HttpResponse:
     offer = node.offer
-    is_new = offer is not None and offer.fw_version != node.fw_version
-    is_new = is_new and not node.account.is_unlinked
+    is_new = node.new_offer is not None
     values = {
         "node": node,
         "offer": offer,
@@ -113,7 +113,8 @@ def proposals(request: HttpRequest) -> HttpResponse:
     found = Proposal.objects.for_list()
     found = found if ids is None else found.filter(household_id__in=ids)
     listed = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "devices/proposals.html", {"listed": listed})
+    rows = [(proposal, of_proposal(proposal)) for proposal in listed]
+    return render(request, "devices/proposals.html", {"listed": listed, "rows": rows})
 
 
 def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:
@@ -137,7 +138,7 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
     found = proposal_for(request, pk)
     user, household = person(request), found.household
     if request.method == "POST":
-        if not may(user, Right.INSTALL, household) or user.staff_role:
+        if not may_answer(user, household):
             refuse(request, Right.INSTALL, household, found.node)
         problem = _decide(request, found, user, actor_in(request, household))
         if problem:
@@ -154,9 +155,7 @@ def _values(request: HttpRequest, found: Proposal, problem: str = "") -> dict[st
         "may_decide": may(user, Right.INSTALL, found.household)
         and not verbs.why_not_decide(found, user, timezone.now()),
         "may_withdraw": found.is_undecided and may(user, Right.PROPOSE, found.household),
-        "may_link": found.is_open
-        and may(user, Right.INSTALL, found.household)
-        and not user.staff_role,
+        "may_link": found.is_open and may_answer(user, found.household),
     }
 
 
@@ -204,7 +203,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a fresh link for somebody of the household who has no account."""
     found = proposal_for(request, pk, Right.INSTALL)
-    if person(request).staff_role:
+    if not may_answer(person(request), found.household):
         refuse(request, Right.INSTALL, found.household, found.node)
     try:
         token = verbs.renew_link(found, actor=actor_in(request, found.household))

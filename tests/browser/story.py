@@ -44,7 +44,7 @@ def person(
     page.goto("/")
     page.locator("#id_login").fill(email)
     page.locator("#id_password").fill(PASSWORD)
-    page.locator("#id_password").press("Enter")
+    page.locator("form:has(#id_password) button[type=submit]").click()
     page.wait_for_url(f"{url}/")
     try:
         yield page

@@ -1,40 +1,19 @@
 """Pages that stay open: what changes changes in place, and what somebody does there stays."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.checks import fits
-from tests.browser.story import browser, person
-from tests.product import Product
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-OWNER = "owner@example.com"
 # Ask at once, as when somebody comes back to the tab.
 ASK = "() => htmx.trigger(document.querySelector('[data-poll]'), 'seen')"
 SELECTED = "() => window.getSelection().toString()"
 ABOVE = """() => document.activeElement.getBoundingClientRect().bottom
   <= document.getElementById('reconnecting').getBoundingClientRect().top"""
 WIDTHS = (320, 390, 640)
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    with Product(tmp_path_factory.mktemp("product")) as running:
-        yield running
-
-
-@pytest.fixture
-def page(product: Product, chromium: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    locale = getattr(request, "param", "en-US")
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(opened, product.url, OWNER, locale=locale) as opened_page,
-    ):
-        yield opened_page
 
 
 def as_if_changed(page: Page) -> None:
@@ -108,7 +87,7 @@ def test_whoever_may_no_longer_look_is_told_so_instead_of_old_things(page: Page)
     page.wait_for_function("() => !window.isOld")
 
 
-@pytest.mark.parametrize("page", ["en-US", "de-DE"], indirect=True)
+@pytest.mark.parametrize("page", [{}, {"locale": "de-DE"}], ids=["en", "de"], indirect=True)
 def test_a_lost_connection_is_said_in_full_and_hides_nothing(page: Page) -> None:
     page.route("**/live/**", lambda route: route.abort())
     page.evaluate(ASK)
@@ -155,6 +134,7 @@ def test_what_is_asked_after_a_search_comes_back_to_it(page: Page) -> None:
     expect(page.locator(".notice").first).to_contain_text("Asked the cloud")
 
 
+@pytest.mark.parametrize("page", [{"email": "cabin@example.com"}], ids=["cabin"], indirect=True)
 def test_the_menu_of_households_opens_within_the_screen(page: Page) -> None:
     page.goto("/households/new/")
     page.get_by_label("Name").fill("A summer house with a rather long name, by the lake")

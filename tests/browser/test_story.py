@@ -2,32 +2,20 @@
 
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.browser.conftest import control
 from tests.browser.story import browser, person, review
 from tests.product import Product
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 VERIFIED_WITHIN_MS = 150_000
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    with Product(tmp_path_factory.mktemp("product")) as running:
-        for hub in range(7):
-            control(running, f"hubs/{hub}/online", {"online": True}, "PUT")
-            control(running, f"hubs/{hub}/offer", {"fw_version": "6.1.0"}, "PUT")
-        yield running
-
-
-def control(product: Product, path: str, body: dict[str, object], method: str) -> None:
-    answer = requests.request(method, f"{product.cloud_url}/control/{path}", json=body, timeout=10)
-    answer.raise_for_status()
+PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+NEW_YORK = {"timezone_id": "America/New_York"}
 
 
 def pushes(product: Product) -> int:
@@ -104,101 +92,64 @@ def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str
     assert reached_cloud_after_s < 5, "usually well under 2 s; a busy test machine gets some room"
 
 
-def test_a_changed_offer_is_shown_instead_of_sent(product: Product, chromium: str) -> None:
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(opened, product.url, "owner@example.com") as page,
-    ):
-        page.get_by_role("button", name="Check now").click()
-        offered = page.locator("#hub-list .lit")
-        expect(offered.filter(has_not_text="6.1.0")).to_have_count(0, timeout=20_000)
-        before = pushes(product)
-        hub = review(page)
-        form = page.url
-        control(product, f"hubs/{hub}/offer", {"fw_version": "6.2.0"}, "PUT")
-        page.get_by_role("button", name="Install 6.1.0 now").click()
-        expect(page.locator("#install")).to_have_attribute("data-state", "refused", timeout=15_000)
-        expect(page.locator("#verdict")).to_contain_text("Nothing was sent")
-        assert pushes(product) == before
-        assert form.endswith("/install/")
+def test_a_changed_offer_is_shown_instead_of_sent(product: Product, page: Page) -> None:
+    page.get_by_role("button", name="Check now").click()
+    offered = page.locator("#hub-list .lit")
+    expect(offered.filter(has_not_text="6.1.0")).to_have_count(0, timeout=20_000)
+    before = pushes(product)
+    hub = review(page)
+    form = page.url
+    control(product, f"hubs/{hub}/offer", {"fw_version": "6.2.0"}, "PUT")
+    page.get_by_role("button", name="Install 6.1.0 now").click()
+    expect(page.locator("#install")).to_have_attribute("data-state", "refused", timeout=15_000)
+    expect(page.locator("#verdict")).to_contain_text("Nothing was sent")
+    assert pushes(product) == before
+    assert form.endswith("/install/")
 
 
-def test_a_phone_shows_every_page_without_sideways_scrolling(
-    product: Product, chromium: str
-) -> None:
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(
-            opened,
-            product.url,
-            "owner@example.com",
-            viewport={"width": 390, "height": 844},
-            color_scheme="dark",
-        ) as page,
-    ):
-        for path in ("/", "/history/", "/audit/", "/accounts/", "/accounts/link/", "/profile/"):
-            page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+@pytest.mark.parametrize("page", [PHONE], ids=["dark"], indirect=True)
+def test_a_phone_shows_every_page_without_sideways_scrolling(page: Page) -> None:
+    for path in ("/", "/history/", "/audit/", "/accounts/", "/accounts/link/", "/profile/"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
-def test_ages_are_the_servers_whatever_the_clock_of_the_browser_says(
-    product: Product, chromium: str
-) -> None:
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(opened, product.url, "owner@example.com") as page,
-    ):
-        for days in (-1, 1):
-            page.clock.install(time=datetime.now(UTC) + timedelta(days=days))
-            page.goto("/")
-            page.clock.run_for(1_000)
-            ages = page.locator("time[data-ago]").all_inner_texts()
-            assert ages
-            for said in ages:
-                assert re.fullmatch(r"just now|\d+ (s|min)( \d+ s)? ago", said), (days, said)
-
-
-def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(
-    product: Product, chromium: str
-) -> None:
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(opened, product.url, "owner@example.com") as page,
-    ):
-        search = page.locator("#q")
-        page.keyboard.press("Control+/")
-        expect(search).not_to_be_focused()
-        page.keyboard.press("/")
-        expect(search).to_be_focused()
-        page.keyboard.type("a/b")
-        expect(search).to_have_value("a/b")
-        page.goto("/profile/")
-        page.get_by_label("The key / goes to the search of a page").uncheck()
-        page.get_by_role("button", name="Save").click()
+def test_ages_are_the_servers_whatever_the_clock_of_the_browser_says(page: Page) -> None:
+    for days in (-1, 1):
+        page.clock.install(time=datetime.now(UTC) + timedelta(days=days))
         page.goto("/")
-        page.keyboard.press("/")
-        expect(search).not_to_be_focused()
-        expect(search).not_to_have_attribute("aria-keyshortcuts", "/")
+        page.clock.run_for(1_000)
+        ages = page.locator("time[data-ago]").all_inner_texts()
+        assert ages
+        for said in ages:
+            assert re.fullmatch(r"just now|\d+ (s|min)( \d+ s)? ago", said), (days, said)
 
 
-def test_a_new_household_is_where_its_browser_is_until_somebody_says_where(
-    product: Product, chromium: str
-) -> None:
-    with (
-        sync_playwright() as playwright,
-        browser(playwright, chromium) as opened,
-        person(opened, product.url, "owner@example.com", timezone_id="America/New_York") as page,
-    ):
-        page.goto("/households/new/")
-        zone = page.get_by_label("Time zone")
-        expect(zone).to_have_value("America/New_York")
-        assert zone.locator("optgroup").first.get_attribute("label") == "Africa"
-        zone.select_option("UTC")
-        page.locator("main form").evaluate("form => { form.noValidate = true; }")
-        page.locator("main form button").first.click()
-        expect(page.locator("main .errors")).to_have_count(1)
-        expect(page.get_by_label("Time zone")).to_have_value("UTC")
+def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(page: Page) -> None:
+    search = page.locator("#q")
+    page.keyboard.press("Control+/")
+    expect(search).not_to_be_focused()
+    page.keyboard.press("/")
+    expect(search).to_be_focused()
+    page.keyboard.type("a/b")
+    expect(search).to_have_value("a/b")
+    page.goto("/profile/")
+    page.get_by_label("The key / goes to the search of a page").uncheck()
+    page.get_by_role("button", name="Save").click()
+    page.goto("/")
+    page.keyboard.press("/")
+    expect(search).not_to_be_focused()
+    expect(search).not_to_have_attribute("aria-keyshortcuts", "/")
+
+
+@pytest.mark.parametrize("page", [NEW_YORK], ids=["New York"], indirect=True)
+def test_a_new_household_is_where_its_browser_is_until_somebody_says_where(page: Page) -> None:
+    page.goto("/households/new/")
+    zone = page.get_by_label("Time zone")
+    expect(zone).to_have_value("America/New_York")
+    assert zone.locator("optgroup").first.get_attribute("label") == "Africa"
+    zone.select_option("UTC")
+    page.locator("main form").evaluate("form => { form.noValidate = true; }")
+    page.locator("main form button").first.click()
+    expect(page.locator("main .errors")).to_have_count(1)
+    expect(page.get_by_label("Time zone")).to_have_value("UTC")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ from devices.cloud.errors import (
     CloudError,
     HubOffline,
     NoOtaStatus,
+    NotAllowed,
     NotTrusted,
     NotYourHub,
     OurBug,
@@ -165,12 +167,16 @@ def unlinked_at(account: CloudAccount) -> datetime | None:
     """Return when the account was unlinked, as far as the trail still tells. One query at most."""
     if not account.is_unlinked:
         return None
-    told = AuditEvent.objects.filter(
-        action="account.unlinked",
+    return told_of(account, ["account.unlinked"]).values_list("at", flat=True).first()
+
+
+def told_of(account: CloudAccount, actions: list[str]) -> QuerySet[AuditEvent]:
+    """Return what the trail still tells of these deeds on the account, the newest first."""
+    return AuditEvent.objects.filter(
+        action__in=actions,
         household_id=account.household_id,
         detail__account_id=account.pk,
-    )
-    return told.order_by("-sequence").values_list("at", flat=True).first()
+    ).order_by("-sequence")
 
 
 def tokens_of(account: CloudAccount) -> Tokens | None:
@@ -278,6 +284,7 @@ def trouble_code(problem: CloudError) -> str:
         (Unreachable, "unreachable"),
         (AnswerLost, "answer_lost"),
         (AnswerUnreadable, "unreadable"),
+        (NotAllowed, "not_allowed"),
         (NotTrusted, "not_trusted"),
         (NotYourHub, "not_mine"),
         (HubOffline, "hub_offline"),

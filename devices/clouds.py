@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils.translation import gettext
 
 from devices.cloud import checked_base_url
-from devices.cloud.errors import CloudError, NotTrusted
+from devices.cloud.errors import CloudError, NotAllowed
 from devices.cloud.transport import is_this_machine
 
 LABELS = {
@@ -28,9 +28,9 @@ def is_allowed(base_url: str) -> bool:
 
 
 def require_allowed(base_url: str) -> None:
-    """Raise NotTrusted, with a sentence for the person, unless this cloud may be called."""
+    """Raise NotAllowed, with a sentence for the person, unless this cloud may be called."""
     if not is_allowed(base_url):
-        raise NotTrusted(
+        raise NotAllowed(
             "This server does not call that cloud. Whoever runs it can allow more clouds with the "
             "setting ALLOWED_CLOUDS.",
             was_sent=False,

@@ -61,7 +61,7 @@ def request(
         reasons.append(
             Reason(
                 "offer_swapped",
-                "What the cloud offers is no longer what the form showed. Nothing was sent.",
+                "What the cloud offers is no longer what the form showed.",
             )
         )
     if reasons or offer is None:

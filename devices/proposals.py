@@ -251,7 +251,10 @@ def advance(now: datetime) -> None:
     for proposal in Proposal.objects.due(now).select_related("household", "node__account"):
         with transaction.atomic():
             audit.lock()
-            if proposal.is_open:
+            if proposal.is_overtaken:
+                how = f"is over: the hub runs {proposal.to_version} already"
+                _end(proposal, ProposalState.OVERTAKEN, WORKER, how, now, Outcome.DONE)
+            elif proposal.is_open:
                 _end(proposal, ProposalState.EXPIRED, WORKER, "was not answered in time", now)
             else:
                 _try_tonight(proposal, now)
@@ -299,12 +302,19 @@ def _install(proposal: Proposal, actor: Actor, now: datetime) -> OtaJob:
     )
 
 
-def _end(proposal: Proposal, state: ProposalState, actor: Actor, how: str, now: datetime) -> None:
+def _end(
+    proposal: Proposal,
+    state: ProposalState,
+    actor: Actor,
+    how: str,
+    now: datetime,
+    outcome: Outcome = Outcome.REFUSED,
+) -> None:
     if not proposal.is_undecided:
         raise NotPossible(gettext_lazy("This proposal is over already."))
     _changed(proposal, now, was=proposal.state, state=state)
     words = f"The proposal of {proposal} {how}."
-    _record(proposal, actor, f"proposal.{state.value}", words, now, outcome=Outcome.REFUSED)
+    _record(proposal, actor, f"proposal.{state.value}", words, now, outcome)
 
 
 def _changed(

@@ -20,7 +20,7 @@ from devices import batches, clock, images, notices, proposals, unattended
 from devices.accounts import account_failed, trouble_code
 from devices.cloud.errors import CloudError
 from devices.cloud.types import FirmwareOffer, NodesPage
-from devices.follow import ask, heard, next_poll, settle, time_unanswered_s
+from devices.follow import Heard, ask, heard, next_poll, settle, time_unanswered_s
 from devices.loop import THREADS_PER_ACCOUNT, Loop, Talk
 from devices.models import Beat, CloudAccount, ImageFetch, Node, OtaJob, StaleJob, State
 from devices.models.beat import TRAIL as TRAIL_BEAT
@@ -142,7 +142,7 @@ def find_installs(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:
                 account=account,
                 say=partial(_ask, job=job),
                 write=partial(_heard, job),
-                failed=partial(_never, job),
+                failed=partial(_not_asked, job),
                 later=partial(_put_off_job, job),
             )
 
@@ -252,8 +252,9 @@ def _heard(job: OtaJob, news: Any, now: datetime) -> None:
         job.node.account.answered(now)
 
 
-def _never(job: OtaJob, problem: CloudError, now: datetime) -> None:
-    raise AssertionError(f"ask() returns errors, it never raises them: job {job.pk}") from problem
+def _not_asked(job: OtaJob, problem: CloudError, now: datetime) -> None:
+    # ask() returns its errors; this one kept it from being called at all
+    heard(job, Heard(problem, problem, problem), now)
 
 
 def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:

@@ -56,11 +56,16 @@ def is_in_use(base_url: str) -> bool:
     return CloudAccount.objects.filter(base_url=base_url).exclude(state=unlinked).exists()
 
 
+def is_linked() -> bool:
+    """Return whether an account is linked at the cloud that was asked for."""
+    port = asked_port()
+    return port is not None and is_in_use(address(port))
+
+
 def is_over() -> bool:
     """Return whether it was asked for a while ago and no account is linked there any more."""
-    port = asked_port()
-    if port is None or is_in_use(address(port)):
-        return port is None
+    if is_linked():
+        return False
     try:
         return time.time() - _wish().stat().st_mtime > LINKS_WITHIN_S / settings.ENGINE_PACE
     except FileNotFoundError:

@@ -153,6 +153,15 @@ TROUBLES: dict[str, Explanation] = {
         GOES_ON,
         BY_ITSELF,
     ),
+    "not_allowed": Explanation(
+        "TW-T18",
+        Tone.ATTENTION,
+        "This dashboard is not set up to call this cloud.",
+        "So nothing was asked and nothing was sent. {text}",
+        GOES_ON,
+        "Whoever runs this dashboard can allow it. If that was done already, the command or "
+        "process that tells you this runs with other settings.",
+    ),
 }
 
 OTHER_TROUBLE = Explanation(

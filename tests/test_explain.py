@@ -45,7 +45,7 @@ CASES = [(state, outcome) for state, codes in OUTCOMES.items() for outcome in co
 TROUBLE_CODES = (
     "busy too_many server_trouble unreachable answer_lost unreadable not_trusted signed_out "
     "wrong_password not_mine image_not_found refused our_bug offer_swapped "
-    "hub_offline not_for_hub no_status"
+    "hub_offline not_for_hub no_status not_allowed"
 )
 NUMBERS = (
     "100001 100004 100006 100010 102001 103013 103020 104006 104015 105007 105008 105009 105010 "

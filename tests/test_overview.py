@@ -128,9 +128,33 @@ def test_durations_are_of_verified_installs_alone(member: User) -> None:
 
 def test_two_verified_installs_are_both(member: User) -> None:
     account, now = account_of(member), timezone.now()
-    for words in ("The one install", "Both installs", "All three installs"):
+    for words in (
+        "The one install that ended in the last twelve weeks was verified.",
+        "Both installs of the last twelve weeks were verified.",
+        "All three installs of the last twelve weeks were verified.",
+    ):
         make_job(make_node(account), state=State.VERIFIED, now=now)
-        assert headline(weeks_of(member, now)).startswith(f"{words} of the last twelve weeks w")
+        assert headline(weeks_of(member, now)) == words
+
+
+def test_what_runs_is_told_beside_what_ended(member: User) -> None:
+    account, now = account_of(member), timezone.now()
+    make_job(make_node(account), state=State.RUNNING, now=now)
+    nothing_ended = "No install has come to a verdict in the last twelve weeks."
+    assert headline(weeks_of(member, now)) == f"{nothing_ended} One is on its way."
+    make_job(make_node(account), state=State.REQUESTED, now=now)
+    assert headline(weeks_of(member, now)) == f"{nothing_ended} Two are on their way."
+
+
+def test_what_was_tried_with_simulated_hubs_stays_marked(member: User) -> None:
+    account, now = account_of(member), timezone.now()
+    account.base_url = "http://127.0.0.1:8001"
+    account.save()
+    node = make_node(account)
+    make_job(node, state=State.VERIFIED, now=now)
+    node.touch(now, gone_at=now)
+    text = entered(member).get("/overview/").content.decode()
+    assert "One install among them was on a simulated hub." in text
 
 
 def test_an_install_takes_as_many_seconds_as_on_its_own_page(member: User) -> None:

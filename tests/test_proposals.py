@@ -218,6 +218,25 @@ def test_an_unanswered_proposal_ends(home: Home) -> None:
     assert not OtaJob.objects.exists()
 
 
+@pytest.mark.parametrize("decision", [None, "tonight"])
+def test_one_that_came_to_the_hub_another_way_is_over(home: Home, decision: str | None) -> None:
+    proposal, path = home.propose()
+    if decision:
+        Client().post(path, {"decision": decision})
+    now = timezone.now()
+    turn(now)
+    assert state_of(proposal) == (decision or "open")
+    home.node.touch(now, fw_version="5.3.3")
+    turn(now)
+    assert state_of(proposal) == ProposalState.OVERTAKEN
+    assert "Done another way: Back porch runs 5.3.3 already." in Client().get(path).content.decode()
+    assert Client().post(path, {"decision": "now"}).status_code == 409
+    event = AuditEvent.objects.get(action="proposal.overtaken")
+    assert event.outcome == "done"
+    assert "the hub runs 5.3.3 already" in event.sentence
+    assert not OtaJob.objects.exists()
+
+
 def test_a_withdrawn_proposal_answers_nothing(home: Home) -> None:
     proposal, path = home.propose()
     sign_in(Client(), home.support).post(f"/proposals/{proposal.pk}/withdraw/")

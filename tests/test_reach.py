@@ -277,5 +277,5 @@ def test_only_the_clouds_that_were_named_are_linked_or_called(
     assert AuditEvent.objects.get().outcome == "failed"
     # one that was linked when it was still allowed
     account = make_account(household, base_url=server.url)
-    run_until(lambda: CloudAccount.objects.get(pk=account.pk).trouble == "not_trusted")
+    run_until(lambda: CloudAccount.objects.get(pk=account.pk).trouble == "not_allowed")
     assert server.connections == 0

@@ -179,7 +179,8 @@ def test_a_stop_leaves_nothing_behind(stopped: Started, number: signal.Signals) 
     assert not stopped.processes()
     assert not stopped.answer("/healthz")
     assert "Everything has stopped." in stopped.text
-    assert {path.name for path in (stopped.data_dir / "run").iterdir()} == {"start.lock"}
+    left = {path.name for path in (stopped.data_dir / "run").iterdir()}
+    assert left == {"start.lock", "start.env"}
     print(f"stopped in {took_s:.1f} s")
     assert took_s < 15
 

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from devices import trial
 from devices.clouds import is_allowed
 from devices.forms import LinkForm
 from devices.models import AuditEvent, CloudAccount, Role
+from devices.terminal.ends import Exit
 from tests.factories import make_account, make_household, make_user
 from tests.product import Browser, free_port
-from tests.test_start import Started, eventually
+from tests.test_start import ROOT, Started, eventually
+from thermacell_web.environment import START_FILE, read_start
 
 LINK, TRY = "/accounts/link/", "/accounts/try/"
 
@@ -44,6 +48,14 @@ def test_simulated_hubs_are_one_button_away_until_their_account_is_unlinked(
         eventually(lambda: person.get("/").text.count("<span>Simulated<") == trial.HUBS)
         assert f'formaction="{TRY}"' not in person.get(LINK).text
     assert not product.processes()
+
+    # a command at a terminal, which no start told of that cloud, may call it all the same
+    command = [sys.executable, "manage.py", "firmware", "check"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == Exit.NO_ANSWER
+    assert done.stdout.count("The cloud cannot be reached.") == trial.HUBS
 
     with product:  # where it was, without anybody asking
         page = person.get("/accounts/")
@@ -105,6 +117,13 @@ def test_no_other_cloud_on_this_machine_is_called(owner: Client, settings: Any) 
     assert not is_allowed("http://127.0.0.1:8002")
     settings.TRIAL_CLOUD_URL = ""
     assert not is_allowed("http://127.0.0.1:8001")
+
+
+def test_a_command_beside_it_knows_what_the_start_set_aside(tmp_path: Path) -> None:
+    assert read_start(tmp_path) == {}
+    (tmp_path / START_FILE).parent.mkdir()
+    (tmp_path / START_FILE).write_text("PUBLIC_URL=http://localhost:8017\nTRIAL_CLOUD_URL=\n")
+    assert read_start(tmp_path) == {"PUBLIC_URL": "http://localhost:8017"}
 
 
 def test_it_is_in_use_until_the_last_account_is_unlinked(owner: Client) -> None:

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 
 YES, NO = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
+START_FILE = Path("run", "start.env")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -41,6 +42,15 @@ def read_env_file(default: Path) -> None:
         if value is None:
             raise ImproperlyConfigured(f"The line {name!r} in {path} must read NAME=value.")
         os.environ.setdefault(name, value)
+
+
+def read_start(data_dir: Path) -> dict[str, str]:
+    """Return what the latest start from this data folder set aside for its processes.
+
+    A command at a terminal beside them knows the same by it.
+    """
+    values = dotenv_values(data_dir / START_FILE, interpolate=False, encoding="utf-8")
+    return {name: value for name, value in values.items() if value}
 
 
 def read_data_dir(default: Path, base: Path) -> Path:

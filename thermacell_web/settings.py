@@ -24,6 +24,7 @@ from thermacell_web.environment import (
     read_places,
     read_redis,
     read_sender,
+    read_start,
     read_time_zone,
     read_word,
 )
@@ -35,7 +36,9 @@ read_env_file(BASE_DIR / ".env")  # what the environment already says wins over 
 DATA_DIR = read_data_dir(Path("var", "home"), BASE_DIR)
 
 DEBUG = read_bool("DEBUG")
-PUBLIC_URL = read_origin("PUBLIC_URL", "http://localhost:8000")
+# What the latest start set aside: a command beside it, which it did not start, must know the same.
+_start = read_start(DATA_DIR)
+PUBLIC_URL = read_origin("PUBLIC_URL", _start.get("PUBLIC_URL", "http://localhost:8000"))
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 keys = read_keys(DATA_DIR)
@@ -340,7 +343,7 @@ ALLOWED_CLOUDS = tuple(
     dict.fromkeys([DEFAULT_CLOUD_URL, *(cloud for cloud in _clouds if cloud != "loopback")])
 )
 # Where `manage.py start` can have a simulated cloud for trying things out; empty when it cannot.
-TRIAL_CLOUD_URL = read_origin("TRIAL_CLOUD_URL", "")
+TRIAL_CLOUD_URL = read_origin("TRIAL_CLOUD_URL", _start.get("TRIAL_CLOUD_URL", ""))
 # A firmware file may be this large, and all that are kept together this much.
 FIRMWARE_FILE_BYTES = read_number("FIRMWARE_FILE_MB", 16, 1, 1024) * 1_000_000
 FIRMWARE_ARCHIVE_BYTES = read_number("FIRMWARE_ARCHIVE_MB", 500, 1, 1_000_000) * 1_000_000

@@ -4,7 +4,8 @@
     SignInAgain   the session is over and only the person can open a new one
     TellPerson    HubOffline, NotYourHub, OfferGone, NoOtaStatus: the cloud said no, in words
     OurBug        the cloud calls our request malformed
-    NotTrusted    we refuse to talk to, or to go on talking to, this server
+    NotTrusted    we refuse to talk to, or to go on talking to, this server; NotAllowed: because
+                  whoever runs this dashboard did not allow it
 
 str() of every one of them is an English sentence without secrets, fit to be shown to a person.
 """
@@ -106,3 +107,7 @@ class OurBug(CloudError):
 
 class NotTrusted(CloudError):
     """TLS failed, the server pointed elsewhere, or its address may not be sent secrets."""
+
+
+class NotAllowed(NotTrusted):
+    """Whoever runs this dashboard did not name this cloud as one that it may call."""

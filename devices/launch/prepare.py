@@ -47,7 +47,8 @@ def _backed_up() -> Path | None:
 
 
 def free_leases() -> None:
-    """Let the loops start at once after a killed start, where no other cluster can hold a lease.
+    """Let the loops start at once after a killed start, where no other cluster can hold a lease,
+    and speak no more of a worker that restarted by itself before a person started it.
 
     SQLite serves this machine alone, and whatever ran on it from this folder has been ended.
     """
@@ -55,6 +56,7 @@ def free_leases() -> None:
 
     if connection.vendor == "sqlite":
         Beat.objects.exclude(holder="").update(holder="", held_until=None)
+        Beat.objects.update(restarted_at=None)
 
 
 def is_bridge_wanted() -> bool:

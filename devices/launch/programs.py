@@ -33,13 +33,17 @@ def web(bind: str, port: int) -> Program:
 
 
 def worker() -> Program:
-    """Return the task cluster. What it cannot finish in time is found again by the next one."""
+    """Return the task cluster. What it cannot finish in time is found again by the next one.
+
+    Started once a simulated cloud that is wanted is there: it would ask it at once.
+    """
     return Program(
         WORKER,
         [sys.executable, "manage.py", "worker"],
         rank=200,
         stop_wait_s=WORKER_STOP_WAIT_S,
         leaves_orphans=True,
+        starts_last=True,
     )
 
 

@@ -43,7 +43,7 @@ class Program:
     stop_wait_s: int
     # The one that must not survive its main process: see leftovers.main.
     leaves_orphans: bool = False
-    # Not needed for the others to start: it takes no processor from them meanwhile.
+    # Started by start_program() once its turn has come, not with the others.
     starts_last: bool = False
 
     def section(self, log_folder: Path) -> str:

@@ -172,6 +172,9 @@ class AuditEvent(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["household_id", "-sequence"], name="audit_by_household"),
+            models.Index(
+                fields=["household_id", "action", "-sequence"], name="audit_by_household_action"
+            ),
             models.Index(fields=["node_id", "-sequence"], name="audit_by_hub"),
             models.Index(fields=["job_id", "-sequence"], name="audit_by_job"),
             models.Index(fields=["actor_user_id", "-sequence"], name="audit_by_user"),

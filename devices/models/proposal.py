@@ -25,6 +25,7 @@ class ProposalState(models.TextChoices):
     WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
     EXPIRED = "expired", gettext_lazy("No answer in time")
     MISSED = "missed", gettext_lazy("Not possible that night")
+    OVERTAKEN = "overtaken", gettext_lazy("Came to the hub another way")
     RESTORED = "restored", gettext_lazy("Ended by a restore")
 
 
@@ -37,6 +38,7 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         return self.filter(
             Q(state=ProposalState.OPEN, expires_at__lte=now)
             | Q(state=ProposalState.TONIGHT, next_try_at__lte=now)
+            | Q(state__in=UNDECIDED, node__fw_version=KT("binding__to_version"))
         )
 
     def undecided(self, now: datetime) -> "ProposalQuerySet":
@@ -147,6 +149,11 @@ class Proposal(models.Model):
     def is_undecided(self) -> bool:
         """Can it still come to an install?"""
         return self.state in UNDECIDED
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Does the hub run what is proposed already?"""
+        return self.node.fw_version == self.to_version
 
     @property
     def begins_at(self) -> datetime | None:

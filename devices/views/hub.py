@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import get_language, gettext
+from django.utils.translation import get_language, gettext, gettext_lazy
 from django.views.decorators.http import require_safe
 
-from devices.accounts import unlinked_at
+from devices.accounts import told_of, unlinked_at
 from devices.installs import typical
 from devices.models import Node, Proposal, VersionCause
 from devices.policies import Right, may, may_answer, why_unfit
@@ -22,6 +22,22 @@ from devices.views.standing import of_job, of_proposal
 VERSIONS = 8
 HAPPENINGS = 100
 FILES = 10
+
+# What the timeline tells of the hub's cloud account: words, tone, icon.
+ACCOUNT_DEEDS = {
+    "account.linked": (gettext_lazy("Its cloud account was linked again"), "quiet", "cloud"),
+    "account.unlinked": (gettext_lazy("Its cloud account was unlinked"), "quiet", "dash"),
+    "account.signed_out": (
+        gettext_lazy("Its cloud account was signed out by the cloud"),
+        "attention",
+        "alert",
+    ),
+    "account.reconnected": (
+        gettext_lazy("Its cloud account was signed in again"),
+        "quiet",
+        "cloud",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +104,7 @@ def _hub(request: HttpRequest, node: Node) -> dict[str, object]:
 
 
 def _happenings(node: Node) -> list[Happening]:
-    """Return everything that happened to this hub, newest first. Four queries."""
+    """Return everything that happened to this hub, newest first. Five queries."""
     lines = []
     for job in node.jobs.order_by("-requested_at")[:HAPPENINGS]:
         standing = of_job(job)
@@ -134,9 +150,22 @@ def _happenings(node: Node) -> list[Happening]:
             words = gettext("Offer of %(fw_version)s ended") % {"fw_version": offer.fw_version}
             sub = offer.get_end_reason_display()
             lines.append(Happening(offer.ended_at, words, "quiet", "dash", sub=sub))
+    lines += _of_account(node)
     proposed = node.proposals.order_by("-created_at")[:HAPPENINGS]
     lines += [_of_proposal(proposal) for proposal in proposed]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:HAPPENINGS]
+
+
+def _of_account(node: Node) -> list[Happening]:
+    """Return what became of the hub's cloud account since the hub is known."""
+    told = told_of(node.account, list(ACCOUNT_DEEDS)).filter(at__gte=node.first_seen_at)
+    lines = []
+    for event in told[:HAPPENINGS]:
+        words, tone, icon = ACCOUNT_DEEDS[event.action]
+        is_person = event.actor_user_id is not None
+        sub = gettext("by %(name)s") % {"name": event.actor_name} if is_person else ""
+        lines.append(Happening(event.at, str(words), tone, icon, sub=sub))
+    return lines
 
 
 def _of_proposal(proposal: Proposal) -> Happening:

@@ -134,11 +134,11 @@ def hubs_check(request: HttpRequest) -> HttpResponse:
         asked += ask_check(list(mine), actor=actor_in(request, household))
     if asked:
         said = ngettext(
-            "Asked the cloud about %(n)s hub. Answers appear by themselves.",
-            "Asked the cloud about %(n)s hubs. Answers appear by themselves.",
+            "The cloud will be asked about %(n)s hub. Answers appear by themselves.",
+            "The cloud will be asked about %(n)s hubs. Answers appear by themselves.",
             asked,
         )
-        messages.success(request, said % {"n": number(asked)})
+        messages.info(request, said % {"n": number(asked)})
     else:
         messages.warning(request, gettext("There is no hub here that you may have checked."))
     return redirect(page_or_hubs(request))
@@ -150,13 +150,8 @@ def hub_check(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the cloud about one hub."""
     node = hub_for(request, pk, Right.CHECK)
     if ask_check([node], actor=actor_in(request, node.account.household)):
-        messages.success(
-            request,
-            (
-                gettext("Asked the cloud about %(node)s. The answer appears by itself.")
-                % {"node": node}
-            ),
-        )
+        said = gettext("The cloud will be asked about %(node)s. The answer appears by itself.")
+        messages.info(request, said % {"node": node})
     else:
         messages.warning(request, _why_unchecked(node))
     return redirect("hub", node.pk)

@@ -5,6 +5,7 @@ stand beside it as text.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
@@ -79,7 +80,7 @@ KINDS = ("verified", "attention", "unsent", "running")
 @require_safe
 @signed_in
 def overview(request: HttpRequest) -> HttpResponse:
-    """The charts over every hub and install this person may see. Six queries of its own."""
+    """The charts over every hub and install this person may see. Seven queries of its own."""
     user, within, now = person(request), chosen(request), timezone.now()
     weeks = weeks_of(user, now, within)
     values = {
@@ -91,6 +92,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "durations": durations_of(user, within),
         "away": away_of(user, now, within),
         "simulated": simulated_of(user, within),
+        "simulated_installs": simulated_installs_of(user, now, within),
     }
     return render(request, "devices/overview.html", values)
 
@@ -98,19 +100,38 @@ def overview(request: HttpRequest) -> HttpResponse:
 def simulated_of(user: User, within: int | None = None) -> int:
     """Return how many of the hubs counted are simulated. One query."""
     nodes = nodes_for(user, within=within).present()
-    rows = nodes.values_list("account__base_url").annotate(n=Count("pk"))
+    return _simulated(nodes.values_list("account__base_url").annotate(n=Count("pk")))
+
+
+def simulated_installs_of(user: User, now: datetime, within: int | None = None) -> int:
+    """Return how many of the installs counted were on simulated hubs. One query."""
+    jobs = jobs_for(user, within=within).filter(requested_at__gte=_start(_mondays(now)))
+    return _simulated(
+        jobs.values_list("node__account__base_url").annotate(n=Count("pk")).order_by()
+    )
+
+
+def _simulated(rows: Iterable[tuple[str, int]]) -> int:
     return sum(n for base_url, n in rows if CloudAccount(base_url=base_url).is_simulated)
 
 
 def headline(weeks: list[Column]) -> str:
-    """Return the sentence about the last weeks."""
+    """Return the sentences about the last weeks."""
+    running = sum(week.counts["running"] for week in weeks)
+    if not running:
+        return _verdicts(weeks)
+    words = ngettext("One is on its way.", "%(n)s are on their way.", running)
+    return f"{_verdicts(weeks)} {capfirst(words % {'n': number(running)})}"
+
+
+def _verdicts(weeks: list[Column]) -> str:
     ended = sum(week.counts["verified"] + week.counts["attention"] for week in weeks)
     verified = sum(week.counts["verified"] for week in weeks)
     if not ended:
         return gettext("No install has come to a verdict in the last twelve weeks.")
     if ended == verified:
         if ended == 1:
-            return gettext("The one install of the last twelve weeks was verified.")
+            return gettext("The one install that ended in the last twelve weeks was verified.")
         if ended == 2:
             return gettext("Both installs of the last twelve weeks were verified.")
         return gettext("All %(n)s installs of the last twelve weeks were verified.") % {
@@ -161,14 +182,10 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
 
 def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Column]:
     """Return the last twelve weeks of installs by verdict, the oldest first. One query."""
-    today = timezone.localdate(now)
-    mondays = [
-        today - timedelta(days=today.weekday(), weeks=back) for back in reversed(range(WEEKS))
-    ]
-    start = timezone.make_aware(datetime.combine(mondays[0], datetime.min.time()))
+    mondays = _mondays(now)
     rows = (
         jobs_for(user, within=within)
-        .filter(requested_at__gte=start)
+        .filter(requested_at__gte=_start(mondays))
         .annotate(week=TruncWeek("requested_at"))
         .values_list("week", "state")
         .annotate(n=Count("pk"))
@@ -182,6 +199,15 @@ def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Colum
             counted[monday][kind_of[state]] += n
     most = max(1, *(sum(counts.values()) for counts in counted.values()))
     return [_column(index, monday, counted[monday], most) for index, monday in enumerate(mondays)]
+
+
+def _mondays(now: datetime) -> list[date]:
+    today = timezone.localdate(now)
+    return [today - timedelta(days=today.weekday(), weeks=back) for back in reversed(range(WEEKS))]
+
+
+def _start(mondays: list[date]) -> datetime:
+    return timezone.make_aware(datetime.combine(mondays[0], datetime.min.time()))
 
 
 def _column(index: int, monday: date, counts: dict[str, int], most: int) -> Column:

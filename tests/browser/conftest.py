@@ -11,7 +11,12 @@ from tests.browser.story import browser, person
 from tests.product import Product
 
 # What the console says of answers that a test asks for, or refuses.
-EXPECTED = ("Failed to load resource", "Response Status Error Code 404", "htmx:sendError")
+EXPECTED = (
+    "Failed to load resource",
+    "Response Status Error Code 404",
+    "htmx:sendError",
+    "htmx:afterRequest",  # said of what could not be sent only
+)
 
 
 def control(product: Product, path: str, body: dict[str, object], method: str) -> None:

@@ -26,6 +26,7 @@ from devices.launch.supervisor import Program, ProgramState, Supervisor
 from devices.management.commands.demo_data import staff_codes
 from devices.models import Beat, User
 from devices.models.beat import LOOPS
+from thermacell_web.environment import START_FILE
 
 ANSWER_WITHIN_S = 60
 # How long what a killed start left behind may take to stop by itself.
@@ -35,6 +36,7 @@ LONGEST_WAIT_S = 30.0
 # How often it is looked whether somebody has named a broker meanwhile.
 BRIDGE_EVERY_S = 3.0
 TRIAL_EVERY_S = 5.0
+TRIAL_WITHIN_S = 5.0
 NAMES = {
     programs.WEB: "web server",
     programs.WORKER: "worker",
@@ -178,17 +180,19 @@ class Start:
         started_at = timezone.now()
         wake.wake_installs()
         wake.wake_chores()
-        environment = {**os.environ, "PUBLIC_URL": self.public_url}
-        if not self.is_demo:
-            environment["TRIAL_CLOUD_URL"] = trial.address(self.cloud_port)
-        self.supervisor.start(environment)
+        self.supervisor.start({**os.environ, **self._set_aside()})
         if self.is_demo:
             self._wait_for(programs.CLOUD, self._cloud_answers)
-            call_command("demo_data", verbosity=0)
         else:
-            if trial.is_over():
+            if not trial.is_linked():  # nobody can be about to: nothing runs yet
                 trial.forget()
+            # before it answers, nothing more can be started
+            self._wait_for(programs.WORKER, lambda: bool(self.supervisor.states()))
             self._see_to_trial(is_running=False)
+            self._wait_a_little_for_trial()
+        self.supervisor.start_program(programs.WORKER)
+        if self.is_demo:
+            call_command("demo_data", verbosity=0)
         self._wait_for(programs.WEB, self._web_answers)
         self._wait_for(programs.WORKER, lambda: _worker_answers(started_at))
         known = self.supervisor.states()
@@ -196,6 +200,15 @@ class Start:
         self.supervisor.start_program(programs.WATCHDOG)
         self._start_bridge()
         return known
+
+    def _set_aside(self) -> dict[str, str]:
+        """Return what only this start decides, kept for commands that run beside it."""
+        values = {"PUBLIC_URL": self.public_url}
+        if not self.is_demo:
+            values["TRIAL_CLOUD_URL"] = trial.address(self.cloud_port)
+        lines = "".join(f"{name}={value}\n" for name, value in values.items())
+        (self.data_dir / START_FILE).write_text(lines)
+        return values
 
     def _require_ports(self) -> None:
         example = f"{self.target} PORT={{port}}"
@@ -304,6 +317,16 @@ class Start:
                     trial.forget()
                     self.supervisor.stop_program(programs.CLOUD)
             connections.close_all()
+
+    def _wait_a_little_for_trial(self) -> None:
+        """Let a simulated cloud that is wanted be there before anybody asks it; real hubs do not
+        wait for one that does not start.
+        """
+        deadline = time.monotonic() + TRIAL_WITHIN_S
+        while trial.asked_port() == self.cloud_port and time.monotonic() < deadline:
+            if self._cloud_answers():
+                return
+            time.sleep(0.1)
 
     def _watch(self, name: str, before: ProgramState | None, now: ProgramState) -> None:
         if now.state == "FATAL":

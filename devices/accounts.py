@@ -5,7 +5,7 @@ queue; the others only write.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -167,16 +167,18 @@ def unlinked_at(account: CloudAccount) -> datetime | None:
     """Return when the account was unlinked, as far as the trail still tells. One query at most."""
     if not account.is_unlinked:
         return None
-    return told_of(account, ["account.unlinked"]).values_list("at", flat=True).first()
+    return max((event.at for event in told_of(account, ["account.unlinked"])), default=None)
 
 
-def told_of(account: CloudAccount, actions: list[str]) -> QuerySet[AuditEvent]:
-    """Return what the trail still tells of these deeds on the account, the newest first."""
+def told_of(account: CloudAccount, actions: Iterable[str]) -> QuerySet[AuditEvent]:
+    """Return what the trail still tells of these deeds on the account, in no order: an order would
+    have the whole trail of the household read.
+    """
     return AuditEvent.objects.filter(
-        action__in=actions,
         household_id=account.household_id,
+        action__in=list(actions),
         detail__account_id=account.pk,
-    ).order_by("-sequence")
+    )
 
 
 def tokens_of(account: CloudAccount) -> Tokens | None:

@@ -1,6 +1,7 @@
 """The pages: who sees what, what it costs, and what a fragment answers."""
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -538,6 +539,9 @@ def test_a_hub_of_an_unlinked_account_says_so_and_promises_nothing(
         assert gone not in text.replace("\n", " ")
     assert "Everything that happened to it" in text
     assert ("Offered 5.3.3" in text) == (hub == "new")
+    owner = home.people[Role.OWNER].email
+    told = re.findall(r"<li>.*Its cloud account was unlinked</span>.*</li>", text)
+    assert [f">by {owner}<" in line for line in told] == [True]
     said = client.post(f"{path}check/", follow=True).content.decode()
     assert "cannot be checked: its account is unlinked." in said
 

@@ -17,8 +17,8 @@ from devices.forms import LinkForm
 from devices.models import AuditEvent, CloudAccount, Role
 from devices.terminal.ends import Exit
 from tests.factories import make_account, make_household, make_user
-from tests.product import Browser, free_port
-from tests.test_start import ROOT, Started, eventually
+from tests.product import ROOT, Browser, free_port
+from tests.test_start import Started, eventually
 from thermacell_web.environment import START_FILE, read_start
 
 LINK, TRY = "/accounts/link/", "/accounts/try/"

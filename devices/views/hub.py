@@ -158,9 +158,8 @@ def _happenings(node: Node) -> list[Happening]:
 
 def _of_account(node: Node) -> list[Happening]:
     """Return what became of the hub's cloud account since the hub is known."""
-    told = told_of(node.account, list(ACCOUNT_DEEDS)).filter(at__gte=node.first_seen_at)
     lines = []
-    for event in told[:HAPPENINGS]:
+    for event in told_of(node.account, ACCOUNT_DEEDS).filter(at__gte=node.first_seen_at):
         words, tone, icon = ACCOUNT_DEEDS[event.action]
         is_person = event.actor_user_id is not None
         sub = gettext("by %(name)s") % {"name": event.actor_name} if is_person else ""

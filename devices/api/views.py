@@ -81,7 +81,9 @@ def install_new(request: HttpRequest, token: ApiToken) -> JsonResponse:
             retry_of=node.latest_job if node.latest_job and not node.latest_job.is_live else None,
         )
     except installs.Refused as refused:
-        return problem(409, refused.reasons[0].code, str(refused), refused.reasons)
+        return problem(
+            409, refused.reasons[0].code, f"Nothing was sent. {refused}", refused.reasons
+        )
     answer = JsonResponse(install_json(job), status=201)
     answer["Location"] = reverse("api_install", args=[job.pk])
     return answer

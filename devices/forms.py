@@ -354,10 +354,14 @@ class TrailForm(forms.Form):
     action = forms.ChoiceField(label=gettext_lazy("What"), required=False)
     outcome = forms.ChoiceField(label=gettext_lazy("Outcome"), required=False)
     since = forms.DateField(
-        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("First day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
     )
     until = forms.DateField(
-        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
     )
     job = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
 

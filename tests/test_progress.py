@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices.installs import typical
 from devices.models import Household, Node, OtaJob, State
-from devices.templatetags.show import roughly, span
+from devices.templatetags.show import breakable, roughly, span
 from devices.unchanged import SAME_FOR_S
 from tests.factories import make_account, make_household, make_job, make_node, make_offer, make_user
 
@@ -169,3 +169,9 @@ def test_what_takes_long_is_said_without_alarm_and_an_open_page_hears_of_it(
     assert "It does not mean that something is wrong" in said
     assert "You need not do anything." in said
     assert client.get(live, {"v": answer.context["mark"]}).status_code == 204
+
+
+def test_a_line_may_break_before_the_host_of_an_address() -> None:
+    assert breakable("ada@example.com") == "ada<wbr>@example.com"
+    assert breakable("Ada Lovelace") == "Ada Lovelace"
+    assert breakable("<b>@") == "&lt;b&gt;<wbr>@"

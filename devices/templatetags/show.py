@@ -9,7 +9,7 @@ from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, pgettext
 
@@ -99,6 +99,13 @@ def _online_since(node: Any) -> str:
 def place(name: str, pk: int) -> str:
     """Return the address of a page about one thing; where many stand in a row, it is worth it."""
     return reverse(name, args=[pk])
+
+
+@register.filter
+def breakable(text: object) -> SafeString:
+    """Return an e-mail address, or a name, with a place to break the line before the "@"."""
+    parts = str(text).split("@")
+    return format_html_join(mark_safe("<wbr>@"), "{}", ((part,) for part in parts))
 
 
 @register.filter

@@ -38,6 +38,13 @@ WIDER = """() => {
   return wide.filter((one) => !wide.some((other) => other !== one && one.contains(other)))
     .map((one) => one.outerHTML.slice(0, 160));
 }"""
+# What is cut off by what holds it, or only to be found by scrolling a list sideways.
+CUT_OFF = """() => [...document.querySelectorAll("main *")].filter((one) => {
+  const isCut = getComputedStyle(one).overflowX === "clip" || one.matches(".rows");
+  if (!isCut || one.clientWidth <= 1) return false;
+  const edge = one.getBoundingClientRect().right + 0.5;
+  return [...one.querySelectorAll("*")].some((part) => part.getBoundingClientRect().right > edge);
+}).map((one) => one.outerHTML.slice(0, 160))"""
 # Everything that Tab should reach, in the order of the document; of some radios only one.
 TABBABLE = """() => {
   const wanted = "a[href], button, input, select, textarea, summary, [tabindex='0']";
@@ -116,12 +123,13 @@ def contrast(page: Page, scheme: Literal["light", "dark"]) -> list[str]:
 
 
 def fits(page: Page, width: int) -> list[str]:
-    """Return whether something has to be scrolled sideways for at this width."""
+    """Return what has to be scrolled sideways for at this width, or is cut off."""
     size = page.viewport_size or {"width": 1280, "height": 900}
     page.set_viewport_size({"width": width, "height": 800})
-    wide = page.evaluate(WIDER)
+    found = [f"wider than a screen of {width} px: {html}" for html in page.evaluate(WIDER)]
+    found += [f"cut off at {width} px: {html}" for html in page.evaluate(CUT_OFF)]
     page.set_viewport_size(size)
-    return [f"wider than a screen of {width} px: {html}" for html in wide]
+    return found
 
 
 def keyboard(page: Page) -> list[str]:

@@ -52,6 +52,8 @@ LOOKS: dict[str, dict[str, Any]] = {
         "locale": "de-DE",
     },
 }
+# The pages must also fit these widths: the narrowest screen, where tables begin, and a desk.
+WIDTHS = {"desk": (1280,), "phone": (320, 961, 1280)}
 # Forms that are sent empty, to see their errors; the others would change what the next page shows.
 SENT_EMPTY = {
     *("account_link", "account_reconnect", "household_new", "people", "tokens", "notifications"),
@@ -220,7 +222,8 @@ def walk(world: Any, chromium: str, look: str) -> None:
             found += checks.accessibility(page)
             found += checks.contrast(page, other)
             found += checks.keyboard(page)
-            found += checks.fits(page, 320) if look == "phone" else []
+            for width in WIDTHS[look]:
+                found += checks.fits(page, width)
             troubles += [f"{visit.name}: {one}" for one in found]
         # without a mail server there is no form for a forgotten password
         with override_settings(HAS_MAIL_SERVER=True):
@@ -249,10 +252,12 @@ def test_every_page_on_a_desk_is_accessible_and_quiet(world: Any, chromium: str)
 
 
 def test_the_walks_find_what_they_look_for(chromium: str) -> None:
-    style = "<style>:focus { outline: 3px solid } #unseen { outline: 0 }</style>"
+    style = "<style>:focus { outline: 3px solid } #unseen { outline: 0 }"
+    style += "#clip { overflow: clip } #clip b { display: block; width: 500px }</style>"
     hidden = style + "<a id=unseen href=#>a</a>"
     skipped = "<a id=seen href=#>b</a><a id=skipped href=# tabindex=-1>c</a>"
-    dead = "<main><button id=dead type=button>d</button><form id=stuck></form></main>"
+    dead = "<main><button id=dead type=button>d</button><form id=stuck></form>"
+    dead += "<div id=clip><b>e</b></div></main>"
     with sync_playwright() as playwright, browser(playwright, chromium) as opened:
         page = opened.new_page()
         page.set_content(hidden + skipped + dead)
@@ -262,6 +267,8 @@ def test_the_walks_find_what_they_look_for(chromium: str) -> None:
             "Tab does not reach skipped",
         }
         assert len(checks.without_scripts(page)) == 2
+        assert checks.fits(page, 520) == []
+        assert [one.split('"')[1] for one in checks.fits(page, 320)] == ["clip"]
 
 
 def test_every_page_on_a_phone_is_accessible_and_quiet_and_fits(world: Any, chromium: str) -> None:

@@ -88,7 +88,7 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
 	fi
 	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 3 -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 3 --dist worksteal -m browser || { code=$$?; [ $$code -eq 5 ]; }
 
 words: $(DEV) ## Gather the words to translate, and compile what is translated
 	@$(APART) DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m tests.words

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from devices.cloud import RainmakerClient, reach
 from devices.cloud.download import LinkExpired, TooLarge, fetch_image
@@ -248,9 +249,16 @@ def test_only_the_clouds_that_were_named_are_linked_or_called(
 ) -> None:
     from devices.accounts import link_account
     from devices.clouds import is_allowed
-    from devices.models import AuditEvent, CloudAccount
+    from devices.models import AuditEvent, CloudAccount, OtaJob, State
     from tests.engine import run_until
-    from tests.factories import make_account, make_household, make_owner, person
+    from tests.factories import (
+        make_account,
+        make_household,
+        make_job,
+        make_node,
+        make_owner,
+        person,
+    )
 
     settings.LOOPBACK_CLOUDS = False
     settings.ALLOWED_CLOUDS = ("https://api.iot.thermacell.com",)
@@ -277,5 +285,8 @@ def test_only_the_clouds_that_were_named_are_linked_or_called(
     assert AuditEvent.objects.get().outcome == "failed"
     # one that was linked when it was still allowed
     account = make_account(household, base_url=server.url)
+    job = make_job(make_node(account), state=State.RUNNING, next_poll_at=timezone.now())
+    run_until(lambda: OtaJob.objects.get(pk=job.pk).trouble == "not_allowed")
     run_until(lambda: CloudAccount.objects.get(pk=account.pk).trouble == "not_allowed")
+    assert OtaJob.objects.get(pk=job.pk).state == State.RUNNING
     assert server.connections == 0

@@ -1,6 +1,7 @@
 """The list of hubs: its order, remembered and by household, and how often it asks."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.factories import (
     make_household,
     make_job,
     make_node,
+    make_offer,
     make_owner,
     make_user,
     sign_in,
@@ -52,6 +54,14 @@ def test_staff_see_the_hubs_household_by_household(client: Client, settings: Any
     sign_in(client, make_user(staff_role=StaffRole.SUPPORT))
     assert names(client) == ["# East", "A", "B", "# West", "C"]
     assert names(client, "/?sort=name") == ["A", "B", "C"]
+
+
+def test_staff_who_see_one_household_see_what_needs_attention_first(client: Client) -> None:
+    account = make_account(make_household(support_until=timezone.now() + timedelta(days=1)))
+    make_node(account, name="A")
+    make_offer(make_node(account, name="B"))
+    sign_in(client, make_user(staff_role=StaffRole.SUPPORT))
+    assert names(client) == ["B", "A"]
 
 
 def test_two_households_of_the_same_name_stay_two(client: Client) -> None:

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from devices.models import VERDICTS, Role, State
 from devices.terminal import choose
@@ -219,3 +220,15 @@ def test_no_command_takes_a_password_as_an_argument() -> None:
     commands = Path(__file__).resolve().parent.parent / "devices" / "management" / "commands"
     for name in ("firmware", "cloud_account", "household"):
         assert '"--password' not in (commands / f"{name}.py").read_text()
+
+
+@pytest.mark.django_db
+def test_hubs_are_listed_by_the_clock_of_their_household(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    household = make_household(time_zone="Pacific/Kiritimati")  # 14 hours ahead
+    make_owner(household)
+    at = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+    make_node(make_account(household), is_online=False, online_changed_at=at)
+    call_command("firmware", "list")
+    assert "2 Jun" in capsys.readouterr().out

@@ -168,7 +168,8 @@ def _why_unchecked(node: Node) -> str:
 def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[str, Any]:
     now = timezone.now()
     within = chosen(request)
-    wish = Wish.read(request.GET, _usual_sort(request, user))
+    sorts = _sorts(request, user)
+    wish = Wish.read(request.GET, _usual_sort(request, user, sorts))
     hubs = hubs_of(user, within)
     counts = count(hubs)
     listed: Page[Node] = find(hubs, wish, counts)
@@ -187,7 +188,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "headline": headline(counts, clouds),
         "clouds": clouds,
         "shows": [(key, words, counts.shown_by(key)) for key, (words, _) in SHOWS.items()],
-        "sorts": _sorts(request, user),
+        "sorts": sorts,
         "by_household": wish.sort == HOUSEHOLD,
         "listed": listed,
         "rows": rows,
@@ -216,9 +217,10 @@ def _sorts(request: HttpRequest, user: User) -> list[tuple[str, str]]:
     ]
 
 
-def _usual_sort(request: HttpRequest, user: User) -> str:
-    """Return the order that this person chose last."""
-    return str(request.session.get(SORT, HOUSEHOLD if user.staff_role else ""))
+def _usual_sort(request: HttpRequest, user: User, sorts: list[tuple[str, str]]) -> str:
+    """Return the order that this person chose last, if it is still there to choose."""
+    usual = request.session.get(SORT, HOUSEHOLD if user.staff_role else "")
+    return usual if usual in dict(sorts) else ""
 
 
 def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) -> Row:

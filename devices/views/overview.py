@@ -40,7 +40,7 @@ SAMPLE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart; widths are percent of the longest."""
+    """One row of a bar chart; widths are percent of the whole, or of the longest."""
 
     label: str
     words: str
@@ -156,13 +156,13 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
     )
     if not rows:
         return []
-    most, total = rows[0][1], sum(n for _, n in rows)
+    total = sum(n for _, n in rows)
     bars = [
         Bar(
             label=version or gettext("not known yet"),
             words=f"{_hubs(n)}, {_percent(n, total)}",
             link=_to("hubs", version=version) if version else _to("hubs", sort="version"),
-            width=100 * n / most,
+            width=100 * n / total,
         )
         for version, n in rows[:VERSIONS]
     ]
@@ -174,7 +174,7 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
                 % {"n": len(rest)},
                 words=f"{_hubs(n)}, {_percent(n, total)}",
                 link=_to("hubs", sort="version"),
-                width=min(100.0, 100 * n / most),
+                width=100 * n / total,
             )
         )
     return bars

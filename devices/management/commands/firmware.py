@@ -67,7 +67,8 @@ class Command(TerminalCommand):
         rows = [("HUB", "MODEL", "INSTALLED", "OFFERED", "ONLINE", "STATE")]
         for node in nodes:
             attention = Attention(cast(Any, node).attention)
-            standing = of_hub(node, attention, now)
+            with timezone.override(node.account.household.zone):
+                standing = of_hub(node, attention, now)
             self.console.tell("hub", **hub_values(node), standing=standing.words)
             rows.append((*_row(node), standing.words))
         if len(rows) > 1:

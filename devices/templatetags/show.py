@@ -58,6 +58,30 @@ def badge(standing: Any) -> SafeString:
 
 
 @register.simple_tag
+def simulated(account: Any) -> SafeString:
+    """Return the badge of what only simulates, nothing for the real; a tag for lists, too."""
+    if not account.is_simulated:
+        return mark_safe("")
+    drawn, words = icon("beaker"), gettext("Simulated")
+    return format_html(' <span class="badge quiet">{}<span>{}</span></span>', drawn, words)
+
+
+@register.simple_tag
+def versions(node: Any) -> SafeString:
+    """Return what the hub runs and, if that is another, what it is offered."""
+    runs, offer = node.fw_version or gettext("not known"), node.offer
+    if offer is None or offer.fw_version == node.fw_version:
+        return format_html("{}", runs)
+    return format_html(
+        '{} <span class="arrow" aria-hidden="true">→</span>'
+        '<span class="hidden-visually"> {} </span> <span class="lit">{}</span>',
+        runs,
+        gettext("can go to"),
+        offer.fw_version,
+    )
+
+
+@register.simple_tag
 def hub_now(node: Any) -> SafeString:
     """Return whether the hub is there and in use. A tag, since lists show many; all words and
     times are ours.

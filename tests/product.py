@@ -1,12 +1,15 @@
 """The whole product as real processes: web server, worker, and the demo's simulated cloud."""
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,12 +20,21 @@ from tests import prepared
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 90
 KEPT = ("PATH", "HOME", "LANG", "CI")
+LOWEST_PORT, PORTS_PER_RUNNER = 20000, 1500
+RUNNER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+_turn = count(random.randrange(PORTS_PER_RUNNER))
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that nobody is given meanwhile: below those that Linux
+    gives to outgoing connections, and another one for each runner.
+    """
+    first = LOWEST_PORT + RUNNER * PORTS_PER_RUNNER
+    while True:
+        port = first + next(_turn) % PORTS_PER_RUNNER
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Product:

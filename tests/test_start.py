@@ -235,7 +235,8 @@ def test_orphans_of_a_killed_supervisor_are_ended_by_the_next_start(stopped: Sta
 def test_a_start_under_make_ends_with_make(stopped: Started) -> None:
     # make itself is killed: whoever it had started would else hold the port for ever
     command = [sys.executable, "manage.py", "start", "--demo", "--stop-with-parent"]
-    command += ["--port", str(stopped.port), "--data-dir", str(stopped.data_dir)]
+    command += ["--port", str(stopped.port), "--cloud-port", str(stopped.cloud_port)]
+    command += ["--data-dir", str(stopped.data_dir)]
     caller = subprocess.Popen(
         ["sh", "-c", '"$@"; exit 3', "sh", *command],
         cwd=ROOT,

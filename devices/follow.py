@@ -35,6 +35,11 @@ class Heard:
     config: NodeConfig | CloudError
     asked_at: datetime | None = None
 
+    @classmethod
+    def nothing(cls, problem: CloudError) -> "Heard":
+        """Return a round that ended with its first question, or before it."""
+        return cls(problem, problem, problem)
+
     @property
     def problems(self) -> list[CloudError]:
         """Return the errors, those that concern the whole account first."""
@@ -59,7 +64,7 @@ def ask(client: RainmakerClient, job: OtaJob) -> Heard:
     except NoOtaStatus:
         status = None
     except CloudError as problem:
-        return Heard(problem, problem, problem)
+        return Heard.nothing(problem)
     config = _answer(lambda: client.get_node_config(job.cloud_node_id))
     connectivity = _answer(lambda: client.get_node_status(job.cloud_node_id))
     return Heard(status, connectivity, config, asked_at)

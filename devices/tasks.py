@@ -254,7 +254,7 @@ def _heard(job: OtaJob, news: Any, now: datetime) -> None:
 
 def _not_asked(job: OtaJob, problem: CloudError, now: datetime) -> None:
     # ask() returns its errors; this one kept it from being called at all
-    heard(job, Heard(problem, problem, problem), now)
+    heard(job, Heard.nothing(problem), now)
 
 
 def find_chores(now: datetime, busy: frozenset[Hashable]) -> Iterator[Talk]:

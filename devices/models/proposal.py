@@ -29,6 +29,8 @@ class ProposalState(models.TextChoices):
     RESTORED = "restored", gettext_lazy("Ended by a restore")
 
 
+# Does the hub run what is proposed already?
+OVERTAKEN = Q(node__fw_version=KT("binding__to_version"))
 UNDECIDED = sorted([ProposalState.OPEN.value, ProposalState.TONIGHT.value])
 
 
@@ -38,7 +40,7 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         return self.filter(
             Q(state=ProposalState.OPEN, expires_at__lte=now)
             | Q(state=ProposalState.TONIGHT, next_try_at__lte=now)
-            | Q(state__in=UNDECIDED, node__fw_version=KT("binding__to_version"))
+            | Q(OVERTAKEN, state__in=UNDECIDED)
         )
 
     def undecided(self, now: datetime) -> "ProposalQuerySet":
@@ -58,7 +60,7 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
             self.undecided(now)
             .filter(node__gone_at=None)
             .exclude(node__account__state=AccountState.UNLINKED)
-            .exclude(node__fw_version=KT("binding__to_version"))
+            .exclude(OVERTAKEN)
             .select_related("household")
             .annotate(many=Window(Count("pk")))
             .order_by("state", "pk")

@@ -58,9 +58,9 @@ def badge(standing: Any) -> SafeString:
 
 
 @register.simple_tag
-def simulated(account: Any) -> SafeString:
-    """Return the badge of what only simulates, nothing for the real; a tag for lists, too."""
-    if not account.is_simulated:
+def simulated(what: Any) -> SafeString:
+    """Return the badge of a simulated account or deed, nothing for a real one; a tag for lists."""
+    if not what.is_simulated:
         return mark_safe("")
     drawn, words = icon("beaker"), gettext("Simulated")
     return format_html(' <span class="badge quiet">{}<span>{}</span></span>', drawn, words)
@@ -68,9 +68,9 @@ def simulated(account: Any) -> SafeString:
 
 @register.simple_tag
 def versions(node: Any) -> SafeString:
-    """Return what the hub runs and, if that is another, what it is offered."""
-    runs, offer = node.fw_version or gettext("not known"), node.offer
-    if offer is None or offer.fw_version == node.fw_version:
+    """Return what the hub runs and what it could be given; a tag, since lists show many."""
+    runs, offer = node.fw_version or gettext("not known"), node.new_offer
+    if offer is None:
         return format_html("{}", runs)
     return format_html(
         '{} <span class="arrow" aria-hidden="true">→</span>'

@@ -176,7 +176,7 @@ class Command(TerminalCommand):
             raise _refused([reason for reason in reasons if reason.code in HOPELESS])
         self._check([node], CHECK_LIMIT_S, is_said=False)
         node = choose.hub(self.user, f"hub:{node.pk}")
-        offer = node.offer
+        offer = node.new_offer
         if node.check_trouble:
             told = explain_trouble(node.check_trouble, node.check_trouble_text)
             raise Ended(
@@ -185,7 +185,7 @@ class Command(TerminalCommand):
                 event="refused",
                 **hub_values(node),
             )
-        if offer is None or offer.fw_version == node.fw_version:
+        if offer is None:
             raise Ended(
                 Exit.NOTHING_NEW,
                 f"There is no new firmware for {one_line(node.marked_name)}; it runs "

@@ -39,7 +39,7 @@ from devices.policies import role_in
 from devices.wake import wake_installs
 
 VALID = timedelta(hours=12)
-MOST_HUBS = 200
+MOST_HUBS = 100
 AT_ONCE = (1, 2, 4, 8)
 
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from devices.models import Household, Membership, User
-from devices.policies import Right, administers, households_for, may_see_unknown
+from devices.policies import Right, administers, households_for, may_see_unknown, memberships_of
 from devices.readiness import WorkerStanding
 from devices.welcome import stays_here
 
@@ -43,10 +43,7 @@ class Page:
     @cached_property
     def memberships(self) -> list[Membership]:
         """The households this person belongs to, with the role in each, by name."""
-        if self.user is None:
-            return []
-        mine = Membership.objects.filter(user=self.user).select_related("household")
-        return list(mine.order_by("household__name", "pk"))
+        return memberships_of(self.user) if self.user is not None else []
 
     @cached_property
     def sees_all(self) -> bool:

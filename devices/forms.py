@@ -1,7 +1,7 @@
 """What people type, checked with the sentence they read when it does not fit."""
 
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 from zoneinfo import available_timezones
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from devices.clouds import choices, is_allowed
 from devices.models import Household, Outcome, Role, StaffRole, User
 from devices.review import Asked
+from devices.widgets import GroupedOptions
 
 OTHER = "other"
 REGIONS = {
@@ -60,7 +61,7 @@ def _zones(kept: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
     `kept` is offered whatever it is: a name that was chosen earlier, or set for the server.
     """
     regions: dict[str, list[tuple[str, str]]] = {region: [] for region in (*REGIONS, "")}
-    for name in sorted(available_timezones()):
+    for name in _all_zones():
         if name != kept and not _is_place(name):
             continue
         region, _, place = name.partition("/")
@@ -70,6 +71,12 @@ def _zones(kept: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
             regions[""].append((name, name))
     words = {**REGIONS, "": gettext_lazy("Other time zones")}
     return [(str(words[region]), places) for region, places in regions.items()]
+
+
+@lru_cache(maxsize=1)
+def _all_zones() -> list[str]:
+    """Each is a file that would have to be looked into."""
+    return sorted(available_timezones())
 
 
 def _is_place(name: str) -> bool:
@@ -85,7 +92,7 @@ class AtHomeForm(forms.Form):
     """
 
     time_zone = forms.ChoiceField(
-        label=gettext_lazy("Time zone"), initial=lambda: settings.TIME_ZONE
+        label=gettext_lazy("Time zone"), initial=lambda: settings.TIME_ZONE, widget=GroupedOptions
     )
 
     def __init__(self, *args: Any, kept: str = "", **options: Any) -> None:

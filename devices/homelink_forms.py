@@ -9,7 +9,9 @@ from django.utils.translation import gettext_lazy
 
 from devices.broker import BrokerUnusable, read_broker
 from devices.homelink import Wishes
-from devices.models import HomeAssistantLink, MayInstall, Node, Scope
+from devices.models import CloudAccount, HomeAssistantLink, MayInstall, Scope
+from devices.models.node import NodeQuerySet
+from devices.widgets import ManyBoxes
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
@@ -28,7 +30,7 @@ class HomeAssistantForm(forms.Form):
         ),
     )
     hubs = forms.MultipleChoiceField(
-        label=gettext_lazy("On these hubs"), required=False, widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("On these hubs"), required=False, widget=ManyBoxes
     )
     discovery_prefix = forms.CharField(
         label=gettext_lazy("Discovery prefix"),
@@ -66,15 +68,15 @@ class HomeAssistantForm(forms.Form):
     )
 
     def __init__(
-        self, *args: Any, link: HomeAssistantLink, nodes: list[Node], **options: Any
+        self, *args: Any, link: HomeAssistantLink, nodes: NodeQuerySet, **options: Any
     ) -> None:
         options.setdefault("initial", initial_of(link))
         super().__init__(*args, **options)
-        self._nodes = {str(node.pk): node for node in nodes}
+        self._nodes = nodes
         self._link = link
         hubs = cast(forms.MultipleChoiceField, self.fields["hubs"])
-        hubs.choices = [(pk, node.marked_name) for pk, node in self._nodes.items()]
-        if not nodes:
+        hubs.choices = _named(nodes)
+        if not hubs.choices:
             del self.fields["hubs"]
         if link.has_own_broker:
             self.fields["broker_url"].help_text = gettext_lazy(
@@ -113,7 +115,7 @@ class HomeAssistantForm(forms.Form):
         return Wishes(
             is_on=told["is_on"],
             may_install=MayInstall(told["may_install"]),
-            allowed_hubs=[self._nodes[pk] for pk in told.get("hubs", [])],
+            allowed_hubs=list(self._nodes.filter(pk__in=told.get("hubs", []))),
             discovery_prefix=told["discovery_prefix"],
             broker_url="" if forget else told["broker_url"] or None,
             ca_pem="" if forget else told["ca_pem"],
@@ -132,6 +134,16 @@ class TokenForm(forms.Form):
     scope = forms.ChoiceField(
         label=gettext_lazy("It may"), choices=Scope.choices, initial=Scope.READ
     )
+
+
+def _named(nodes: NodeQuerySet) -> list[tuple[str, str]]:
+    """Return the hubs to choose from, by number. A household may have thousands: three queries."""
+    ids = nodes.order_by().values_list("account_id", flat=True).distinct()
+    accounts = CloudAccount.objects.in_bulk(list(ids))
+    told = nodes.values_list("pk", "account_id", "name", "node_id")
+    return [
+        (str(pk), accounts[account].marked(name or node_id)) for pk, account, name, node_id in told
+    ]
 
 
 def initial_of(link: HomeAssistantLink) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Pure questions: may this person, and is this hub fit now? Nothing here writes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from functools import wraps
+from typing import TypeVar, cast
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -28,6 +29,8 @@ from devices.models import (
 )
 from devices.models.node import NodeQuerySet
 from devices.models.ota import OtaJobQuerySet
+
+Answer = TypeVar("Answer")
 
 
 class Right(StrEnum):
@@ -146,30 +149,41 @@ def households_for(
     ]
 
 
-_Held = dict[int, frozenset[Right]]
-
-
 @contextmanager
 def answering_once(user: User) -> Iterator[None]:
-    """Look up once what this person may do where: for pages that only look."""
-    user._held = None  # type: ignore[attr-defined]
+    """Look up once where this person belongs and what they may do: for pages that only look."""
+    user._answers = {}  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        del user._held  # type: ignore[attr-defined]
+        del user._answers  # type: ignore[attr-defined]
 
 
-def _rights_by_household(user: User) -> _Held:
-    if not hasattr(user, "_held"):
-        return _look_up_rights(user)
-    if user._held is None:
-        user._held = _look_up_rights(user)
-    return cast(_Held, user._held)
+def _once(question: Callable[[User], Answer]) -> Callable[[User], Answer]:
+    """Keep the answer while `answering_once` for the person it is about."""
+
+    @wraps(question)
+    def asked(user: User) -> Answer:
+        answers = getattr(user, "_answers", None)
+        if answers is None:
+            return question(user)
+        if question not in answers:
+            answers[question] = question(user)
+        return cast(Answer, answers[question])
+
+    return asked
 
 
-def _look_up_rights(user: User) -> _Held:
-    mine = Membership.objects.filter(user=user).values_list("household_id", "role")
-    held = {household: RIGHTS.get(role, frozenset()) for household, role in mine}
+@_once
+def memberships_of(user: User) -> list[Membership]:
+    """Return where this person belongs, with the households, by their names. One query at most."""
+    mine = Membership.objects.filter(user=user).select_related("household")
+    return list(mine.order_by("household__name", "pk"))
+
+
+@_once
+def _rights_by_household(user: User) -> dict[int, frozenset[Right]]:
+    held = {one.household_id: RIGHTS.get(one.role, frozenset()) for one in memberships_of(user)}
     if user.staff_role == StaffRole.SUPPORT:
         open_now = Household.objects.filter(support_until__gt=timezone.now())
         for household, may_install in open_now.values_list("pk", "support_may_install"):

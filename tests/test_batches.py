@@ -16,6 +16,7 @@ from devices.models import (
     BatchState,
     Household,
     ItemState,
+    Membership,
     Node,
     OtaJob,
     Role,
@@ -262,6 +263,26 @@ def test_all_means_all_that_could_be_installed_now() -> None:
     assert [one.node_id for one in read_bindings(section.agreed)] == [
         node.pk for node in home.nodes[2:]
     ]
+
+
+def test_more_than_one_queue_takes_is_said_and_the_first_are_shown() -> None:
+    home = Home(hubs=batches.MOST_HUBS + 1)
+    page = entered(home.owner).get("/queues/new/?all=1")
+    assert "One queue takes up to 100 hubs; these are the first." in page.content.decode()
+    [section] = page.context["sections"]
+    assert section.fit == batches.MOST_HUBS == len(read_bindings(section.agreed))
+
+
+def test_all_means_all_of_the_household_that_the_lists_are_narrowed_to() -> None:
+    home, other = Home(hubs=2), make_household("Lake cabin")
+    Membership.objects.create(household=other, user=home.owner, role=Role.OWNER)
+    make_offer(make_node(make_account(other), name="Jetty"))
+    client = entered(home.owner)
+    both = client.get("/queues/new/?all=1").context["sections"]
+    assert [section.household.name for section in both] == ["Garden house", "Lake cabin"]
+    client.post("/households/choose/", {"household": other.pk})
+    [section] = client.get("/queues/new/?all=1").context["sections"]
+    assert section.household == other
 
 
 def test_an_offer_that_changed_while_the_list_was_read_sends_nothing() -> None:

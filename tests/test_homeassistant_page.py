@@ -89,6 +89,19 @@ def test_some_hubs_are_chosen_from_the_households_own() -> None:
     assert not page.link.lets_install_on(theirs)
 
 
+def test_the_chosen_hubs_are_ticked_and_names_are_written_as_they_are() -> None:
+    page = Page()
+    account = make_account(page.household, base_url="https://cloud.example.org")
+    shown = make_node(account, name='<b>"Porch"</b> & more')
+    page.post(may_install="some", hubs=[shown.pk])
+    other = make_node(account, name="Deck")
+    text = page.get()
+    name = "&lt;b&gt;&quot;Porch&quot;&lt;/b&gt; &amp; more"
+    box = '<label><input name="hubs" type="checkbox" value="{}"{}> {}</label>'
+    assert box.format(shown.pk, " checked", name) in text
+    assert box.format(other.pk, "", "Deck") in text
+
+
 def test_a_broker_of_ones_own_is_kept_sealed_and_never_shown() -> None:
     page = Page()
     assert page.post(broker_url=f"mqtt://me:{SECRET}@own.example.org:1884").status_code == 302

@@ -56,6 +56,7 @@ LAYERS: dict[str, int] = {
     "watchdog": 4,
     "tasks": 4,
     "forms": 4,
+    "widgets": 0,
     "homelink_forms": 4,
     "middleware": 4,
     "unchanged": 4,

@@ -47,6 +47,7 @@ from devices.policies import (
     households_for,
     jobs_for,
     may,
+    memberships_of,
     nodes_for,
     role_in,
     why_staff,
@@ -72,7 +73,7 @@ def signed_in(view: View) -> View:
         _note_lists(request)
         only_looks = request.method in {"GET", "HEAD"}
         once = answering_once(person(request)) if only_looks else nullcontext()
-        with timezone.override(_home_zone(request)), once:
+        with once, timezone.override(_home_zone(request)):
             return view(request, *args, **values)
 
     return guarded
@@ -269,8 +270,8 @@ def _home_zone(request: HttpRequest) -> tzinfo:
     if (within := chosen(request)) is not None:
         household = Household.objects.filter(pk=within).first()
     else:
-        memberships = Membership.objects.filter(user=person(request)).select_related("household")
-        first = memberships.order_by("joined_at", "pk").first()
+        mine = memberships_of(person(request))
+        first = min(mine, key=lambda one: (one.joined_at, one.pk), default=None)
         household = first.household if first is not None else _alike(person(request))
     return household.zone if household is not None else timezone.get_default_timezone()
 

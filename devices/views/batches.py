@@ -14,7 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from devices import batches
 from devices.confirm import Binding, BindingError, bind, read_bindings, sign_list
+from devices.context import chosen
 from devices.models import Batch, BatchItem, BatchState, Household, ItemState, Node, State
+from devices.models.node import NodeQuerySet
 from devices.policies import (
     Reason,
     Right,
@@ -60,34 +62,39 @@ def batch_new(request: HttpRequest) -> HttpResponse:
 
 
 def _chosen(request: HttpRequest) -> list[Node]:
-    user = person(request)
     if request.GET.get("all"):
-        ids = households_for(user, Right.INSTALL)
-        hubs = hubs_of(user).filter(Q(attention=Attention.NEW))
-        if ids is not None:
-            hubs = hubs.filter(account__household_id__in=ids)
-        found = list(hubs.values_list("pk", flat=True)[: batches.MOST_HUBS])
-    else:
-        named = request.GET.getlist("hub")[: batches.MOST_HUBS + 1]
-        found = [int(pk) for pk in named if pk.isascii() and pk.isdigit() and len(pk) < 19]
-    return _fetch(request, found)
+        return _all_new(request)
+    named = request.GET.getlist("hub")[: batches.MOST_HUBS + 1]
+    return _fetch(
+        request, [int(pk) for pk in named if pk.isascii() and pk.isdigit() and len(pk) < 19]
+    )
+
+
+def _all_new(request: HttpRequest) -> list[Node]:
+    """Return the hubs that could be installed on now, of those that the Hubs page lists."""
+    user, within = person(request), chosen(request)
+    hubs = hubs_of(user, within).filter(Q(attention=Attention.NEW))
+    ids = households_for(user, Right.INSTALL, within)
+    if ids is not None:
+        hubs = hubs.filter(account__household_id__in=ids)
+    return list(_in_order(hubs)[: batches.MOST_HUBS + 1])
 
 
 def _fetch(request: HttpRequest, ids: list[int]) -> list[Node]:
     """Return these hubs by household and name; 404 for a stranger's, 403 without the right."""
     user = person(request)
-    nodes = list(
-        nodes_for(user)
-        .filter(pk__in=ids)
-        .with_offers()
-        .order_by("account__household__name", "account__household_id", "name", "pk")
-    )
+    nodes = list(_in_order(nodes_for(user).filter(pk__in=ids)))
     if len(nodes) != len(set(ids)):
         raise Http404("no such hub")
     for household in {node.account.household for node in nodes}:
         if not may(user, Right.INSTALL, household):
             refuse(request, Right.INSTALL, household, None)
     return nodes
+
+
+def _in_order(hubs: NodeQuerySet) -> NodeQuerySet:
+    order = ("account__household__name", "account__household_id", "name", "pk")
+    return hubs.with_offers().with_accounts_once().order_by(*order)
 
 
 def _form(request: HttpRequest, nodes: list[Node], *, problem: str = "") -> HttpResponse:
@@ -234,7 +241,7 @@ def _mark(request: HttpRequest, mine: Batch) -> str:
 
 def _batch(request: HttpRequest, mine: Batch) -> dict[str, Any]:
     mark = _mark(request, mine)
-    items = list(mine.items.select_related("job", "node__account"))
+    items = list(mine.items.select_related("job").prefetch_related("node__account"))
     places = [Place(item, _standing(item, mine)) for item in items]
     is_under_way = any(item.job is not None and item.job.is_live for item in items)
     may_change = may(person(request), Right.INSTALL, mine.household)

@@ -67,12 +67,7 @@ def home_assistant(request: HttpRequest, pk: int) -> HttpResponse:
     """What Home Assistant sees and may do."""
     household = household_for(request, pk, Right.PEOPLE)
     link = homelink.link_of(household)
-    nodes = list(
-        Node.objects.present()
-        .filter(account__household=household)
-        .select_related("account")
-        .order_by("name", "pk")
-    )
+    nodes = Node.objects.present().filter(account__household=household).order_by("name", "pk")
     posted = request.POST if request.method == "POST" else None
     form = HomeAssistantForm(posted, link=link, nodes=nodes)
     if form.is_valid():

@@ -1,23 +1,23 @@
 """What to paste into Home Assistant's configuration when there is no MQTT."""
 
 import json
-from collections.abc import Iterable
 
 from django.conf import settings
 from django.urls import reverse
 
 from devices.hubwords import one_line
 from devices.models import Node
+from devices.models.node import NodeQuerySet
 
 MOST_HUBS = 20
 SECRETS = 'thermacell_web: "Bearer twh_…"'
 
 
-def configuration(nodes: Iterable[Node]) -> str:
+def configuration(nodes: NodeQuerySet) -> str:
     """Return YAML for configuration.yaml: a binary sensor a hub, and a script that installs what
     it shows. It holds addresses and numbers; names appear only in comments, on one line.
     """
-    listed = list(nodes)[:MOST_HUBS]
+    listed = list(nodes[:MOST_HUBS])
     lines = ["rest:"]
     for node in listed:
         lines += _sensor(node)

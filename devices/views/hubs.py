@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Page
-from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -20,7 +19,7 @@ from devices.context import chosen
 from devices.models import Node, User
 from devices.policies import Right, households_for, jobs_for, nodes_for
 from devices.sync import ask_check
-from devices.templatetags.show import number
+from devices.templatetags.show import number, place
 from devices.views.access import actor_in, hub_for, person, signed_in
 from devices.views.batches import running_batches
 from devices.views.listing import (
@@ -49,13 +48,23 @@ OVERLAP = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """The one thing to do about a hub: where it is done, and how the list says it."""
+
+    words: str
+    about: str
+    """Which hub, for whoever hears the words away from their row."""
+    address: str
+    installs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One hub on the list, with what its badge says and the one thing to do about it."""
+    """One hub on the list, with what its badge says and the one thing to do about it, if any."""
 
     node: Node
     standing: Standing
-    act: str
-    """"install", "watch", "evidence", "sign_in", "details" or nothing."""
+    act: Act | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +186,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_manage = set(households_for(user, Right.MANAGE) or [])
     may_check = households_for(user, Right.CHECK)
     rows = [_row(node, may_install, may_manage, now) for node in listed]
-    may_choose = sum(row.act == "install" for row in rows) > 1
-    checked = _checked(user, within)
+    may_choose = sum(row.act is not None and row.act.installs for row in rows) > 1
     # an account was just linked: its hubs come, and are asked one after the other
     comes = not clouds.signed_out and not clouds.troubled
     is_first_read = clouds.unread or (counts.unchecked and comes)
@@ -199,8 +207,7 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "mark": mark,
         "order": f"{order_mark(listed)}-{may_choose:d}" if counts.total else "",
         "rendered_at": int(now.timestamp()),
-        "checked": checked,
-        "poll_s": 3 if counts.running or checked["asked"] or is_first_read else 30,
+        "poll_s": 3 if counts.running or counts.asked or is_first_read else 30,
         "is_first_update": bool(may_manage and rows)
         and not any(row.node.latest_job for row in rows)
         and not jobs_for(user, within=within).exists(),
@@ -224,26 +231,24 @@ def _usual_sort(request: HttpRequest, user: User, sorts: list[tuple[str, str]]) 
 
 
 def _row(node: Any, may_install: set[int], may_manage: set[int], now: datetime) -> Row:
-    attention = Attention(node.attention)
-    household_id = node.account.household_id
-    act = {
-        Attention.TROUBLE: "evidence",
-        Attention.SIGNED_OUT: "sign_in" if household_id in may_manage else "details",
-        Attention.RUNNING: "watch",
-        Attention.NEW: "install" if household_id in may_install else "details",
-        Attention.WAITING: "details",
-    }.get(attention, "")
-    return Row(node, of_hub(node, attention, now), act)
-
-
-def _checked(user: User, within: int | None) -> dict[str, Any]:
-    """Return when hubs were last checked, when the next check is due, and how many a person waits
-    for. One query.
-    """
-    nodes = nodes_for(user, within=within).present()
-    return nodes.aggregate(
-        last=Max("checked_at"), next=Min("next_check_at"), asked=Count("check_asked_at")
-    )
+    attention, household_id = Attention(node.attention), node.account.household_id
+    standing, about = of_hub(node, attention, now), gettext("for %(node)s") % {"node": node}
+    if attention == Attention.NONE:
+        return Row(node, standing, None)
+    if attention == Attention.TROUBLE:
+        see = place("install", node.latest_job.pk)
+        return Row(node, standing, Act(gettext("See evidence"), about, see))
+    if attention == Attention.RUNNING:
+        watch = place("install", node.latest_job.pk)
+        return Row(node, standing, Act(gettext("Watch"), str(node), watch))
+    if attention == Attention.SIGNED_OUT and household_id in may_manage:
+        sign_in = place("account_reconnect", node.account_id)
+        return Row(node, standing, Act(gettext("Sign in again"), about, sign_in))
+    if attention == Attention.NEW and household_id in may_install:
+        review = place("hub_install", node.pk)
+        return Row(node, standing, Act(gettext("Review update"), about, review, installs=True))
+    of_it = gettext("of %(node)s") % {"node": node}
+    return Row(node, standing, Act(gettext("Details"), of_it, place("hub", node.pk)))
 
 
 def _seen_at(request: HttpRequest) -> datetime:

@@ -1,17 +1,15 @@
 """Which hubs, in what order, and how many: decided in the database, so ten thousand stay quick."""
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 from django.db.models import (
-    BooleanField,
     Case,
     Count,
-    ExpressionWrapper,
     F,
     FilteredRelation,
     IntegerField,
@@ -32,7 +30,7 @@ from devices.models.node import NodeQuerySet
 from devices.policies import households_for, nodes_for
 from devices.views.live import mark_of
 
-PER_PAGE = 50
+PER_PAGE = 30
 TROUBLED = [State.FAILED, State.LOST, State.REJECTED, State.UNVERIFIED]
 
 
@@ -60,11 +58,17 @@ SHOWS = {
     "offline": (gettext_lazy("Offline"), Q(is_online=False)),
 }
 HOUSEHOLD = "household"
-SORTS: dict[str, tuple[str | Promise, list[str]]] = {
+_ONLINE_FIRST = Case(
+    When(is_online=True, then=0),
+    When(is_online=None, then=1),
+    default=2,
+    output_field=IntegerField(),
+)
+SORTS: dict[str, tuple[str | Promise, list[str | Case]]] = {
     "": (gettext_lazy("Needs attention first"), ["attention"]),
     "name": (gettext_lazy("Name"), []),
     "version": (gettext_lazy("Version"), ["fw_version"]),
-    "online": (gettext_lazy("Online first"), ["-online_rank"]),
+    "online": (gettext_lazy("Online first"), [_ONLINE_FIRST]),
     HOUSEHOLD: (
         gettext_lazy("Household by household"),
         ["account__household__name", "account__household_id"],
@@ -136,6 +140,10 @@ class Counts:
     running: int
     offline: int
     unchecked: int
+    asked: int = 0
+    """How many are being checked because a person asked."""
+    checked_at: datetime | None = None
+    next_check_at: datetime | None = None
 
     def shown_by(self, show: str) -> int:
         """Return how many there are of those that a key of SHOWS shows."""
@@ -154,46 +162,52 @@ def hubs_of(user: User, within: int | None = None) -> NodeQuerySet:
         open_offer=FilteredRelation("offers", condition=Q(offers__ended_at__isnull=True)),
     ).annotate(
         attention=Case(
-            When(is_settled & Q(latest__state__in=TROUBLED), then=_new_or_none()),
-            When(latest__state__in=TROUBLED, then=Value(Attention.TROUBLE.value)),
-            When(account__state=AccountState.SIGNED_OUT, then=Value(Attention.SIGNED_OUT.value)),
-            When(latest__state__in=sorted(LIVE), then=Value(Attention.RUNNING.value)),
-            default=_new_or_none(),
-            output_field=IntegerField(),
-        ),
-        online_rank=Case(
-            When(is_online=True, then=Value(2)),
-            When(is_online__isnull=True, then=Value(1)),
-            default=Value(0),
+            _when(~is_settled & Q(latest__state__in=TROUBLED), Attention.TROUBLE),
+            _when(Q(account__state=AccountState.SIGNED_OUT), Attention.SIGNED_OUT),
+            _when(Q(latest__state__in=sorted(LIVE)), Attention.RUNNING),
+            _when(Q(open_offer__isnull=False, is_online=False), Attention.WAITING),
+            _when(Q(open_offer__isnull=False), Attention.NEW),
+            default=Value(Attention.NONE.value),
             output_field=IntegerField(),
         ),
     )
 
 
-def _new_or_none() -> Case:
-    return Case(
-        When(Q(account__state=AccountState.SIGNED_OUT), then=Value(Attention.SIGNED_OUT.value)),
-        When(open_offer__isnull=False, is_online=False, then=Value(Attention.WAITING.value)),
-        When(open_offer__isnull=False, then=Value(Attention.NEW.value)),
-        default=Value(Attention.NONE.value),
-        output_field=IntegerField(),
-    )
+def _when(condition: Q, attention: Attention) -> When:
+    return When(condition, then=Value(attention.value))
 
 
 def count(hubs: NodeQuerySet) -> Counts:
-    """Return how many hubs there are of each kind, in one query."""
-    is_unchecked = ExpressionWrapper(Q(checked_at__isnull=True), BooleanField())
-    kinds = (
-        hubs.values_list("attention", "is_online", is_unchecked).annotate(n=Count("pk")).order_by()
+    """Return how many hubs there are of each kind, and when they were and will be checked, in one
+    query.
+    """
+    kinds = list(
+        hubs.order_by()
+        .values("is_online", why=F("attention"))
+        .annotate(
+            n=Count("pk"),
+            checked=Count("checked_at"),
+            asked=Count("check_asked_at"),
+            last=Max("checked_at"),
+            next=Min("next_check_at"),
+        )
     )
+
     numbers = Counter[str]()
-    for attention, is_online, unchecked, n in kinds:
+    for kind in kinds:
+        n = kind["n"]
         numbers["total"] += n
-        numbers["offline"] += n * (is_online is False)
-        numbers["unchecked"] += n * unchecked
+        numbers["offline"] += n * (kind["is_online"] is False)
+        numbers["unchecked"] += n - kind["checked"]
+        numbers["asked"] += kind["asked"]
         for show, members in ATTENTION_OF.items():
-            numbers[show] += n * (attention in members)
-    return Counts(**{field.name: numbers[field.name] for field in fields(Counts)})
+            numbers[show] += n * (kind["why"] in members)
+    counted = ("total", "offline", "unchecked", "asked", *ATTENTION_OF)
+    return Counts(
+        **{name: numbers[name] for name in counted},
+        checked_at=max((kind["last"] for kind in kinds if kind["last"]), default=None),
+        next_check_at=min((kind["next"] for kind in kinds), default=None),
+    )
 
 
 def find(hubs: NodeQuerySet, wish: Wish, counts: Counts) -> "Page[Node]":
@@ -215,10 +229,8 @@ def find(hubs: NodeQuerySet, wish: Wish, counts: Counts) -> "Page[Node]":
             | Q(open_offer__fw_version__icontains=word)
             | Q(account__household__name__icontains=word)
         )
-    order: list[str | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
-    # few accounts have many hubs: each is read once, not once a row
-    rows = found.order_by(*order).for_list().select_related(None)
-    pages = Paginator(rows.prefetch_related("account__household"), PER_PAGE)
+    order: list[str | Case | Lower] = [*SORTS[wish.sort][1], Lower("name"), "node_id", "pk"]
+    pages = Paginator(found.order_by(*order).for_list().with_accounts_once(), PER_PAGE)
     if not (wish.search or wish.version or wish.away):
         pages.count = counts.shown_by(wish.show)
     return pages.get_page(wish.page)

@@ -9,9 +9,16 @@ from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.formats import number_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language, gettext, gettext_lazy, ngettext, pgettext
+from django.utils.translation import (
+    get_language,
+    gettext,
+    gettext_lazy,
+    ngettext,
+    pgettext,
+    pgettext_lazy,
+)
 
 from devices import stored
 
@@ -26,6 +33,11 @@ NEAR = {
     0: gettext_lazy("today"),
     1: gettext_lazy("yesterday"),
     -1: gettext_lazy("tomorrow"),
+}
+PATTERNS = {
+    "day": pgettext_lazy("date", "j M"),
+    "day and year": pgettext_lazy("date", "j M Y"),
+    "whole day": pgettext_lazy("date", "j F Y"),
 }
 # What a hub does besides being there, as the list says it.
 REPELLENT = {
@@ -47,21 +59,22 @@ def icon(name: str) -> SafeString:
 @register.simple_tag
 def badge(standing: Any) -> SafeString:
     """Return the badge of a Standing: a shape, a word, a colour. A tag, since lists show many."""
-    since = format_html(", {}", elapsed(standing.since)) if standing.since else ""
-    return format_html(
-        '<span class="badge {}">{}<span>{}{}</span></span>',
-        standing.tone,
-        icon(standing.icon),
-        standing.words,
-        since,
+    since = f", {elapsed(standing.since)}" if standing.since else ""
+    words = f"<span>{escape(standing.words)}{since}</span>"
+    drawn = icon(standing.icon)
+    return mark_safe(  # noqa: S308 tone, drawing and time are ours
+        f'<span class="badge {standing.tone}">{drawn}{words}</span>'
     )
 
 
 @register.simple_tag
 def simulated(what: Any) -> SafeString:
     """Return the badge of a simulated account or deed, nothing for a real one; a tag for lists."""
-    if not what.is_simulated:
-        return mark_safe("")
+    return _simulated(get_language()) if what.is_simulated else mark_safe("")
+
+
+@lru_cache(maxsize=16)
+def _simulated(_language: str | None) -> SafeString:
     drawn, words = icon("beaker"), gettext("Simulated")
     return format_html(' <span class="badge quiet">{}<span>{}</span></span>', drawn, words)
 
@@ -201,23 +214,27 @@ def elapsed(since: datetime | None) -> SafeString | str:
 
 def day_words(at: datetime, now: datetime) -> str:
     """Return the day as people say it: "today", "yesterday", "3 Oct", "3 Oct 2024"."""
-    days = days_from(at, now)
+    zone = timezone.get_current_timezone()
+    return _day_words(at.astimezone(zone).date(), now.astimezone(zone).date())
+
+
+def _day_words(at: date, today: date) -> str:
+    days = (today - at).days
     if days in NEAR:
         return str(NEAR[days])
-    local = timezone.localtime(at)
-    return day(local) if local.year == timezone.localtime(now).year else day_and_year(local)
+    return day(at) if at.year == today.year else day_and_year(at)
 
 
 @register.filter
 def day(at: date) -> str:
     """Return "3 Oct"."""
-    return _dated(at, pgettext("date", "j M"))
+    return _dated(at, "day")
 
 
 @register.filter
 def day_and_year(at: date) -> str:
     """Return "3 Oct 2024"."""
-    return _dated(at, pgettext("date", "j M Y"))
+    return _dated(at, "day and year")
 
 
 @register.filter
@@ -227,18 +244,20 @@ def day_hour_and_zone(at: datetime) -> str:
 
 
 def _dated(at: date, pattern: str) -> str:
+    """Return a date as a key of PATTERNS says."""
     return _dated_in(date(at.year, at.month, at.day), pattern, get_language())
 
 
 @lru_cache(maxsize=4000)
 def _dated_in(at: date, pattern: str, _language: str | None) -> str:
     """The few days that a page speaks of are many times on it."""
-    return dateformat.format(at, pattern)
+    return dateformat.format(at, str(PATTERNS[pattern]))
 
 
 def days_from(at: datetime, now: datetime) -> int:
     """Return on how many days before today's this was, by the calendar of the page."""
-    return (timezone.localtime(now).date() - timezone.localtime(at).date()).days
+    zone = timezone.get_current_timezone()
+    return (now.astimezone(zone).date() - at.astimezone(zone).date()).days
 
 
 @register.simple_tag
@@ -249,9 +268,10 @@ def on(at: datetime | None) -> SafeString | str:
 
 def when_words(at: datetime) -> str:
     """Return the day, with the hour while that still matters."""
-    now = timezone.now()
-    day = day_words(at, now)
-    return f"{day} {timezone.localtime(at):%H:%M}" if days_from(at, now) in NEAR else day
+    zone = timezone.get_current_timezone()
+    local, today = at.astimezone(zone), timezone.now().astimezone(zone).date()
+    day = _day_words(local.date(), today)
+    return f"{day} {local:%H:%M}" if (today - local.date()).days in NEAR else day
 
 
 @register.simple_tag
@@ -277,8 +297,7 @@ def clock_beside(at: datetime | None, other: datetime) -> SafeString | str:
 
 def _time(at: datetime, words: str, mark: Any = "") -> SafeString:
     local = timezone.localtime(at)
-    day = _dated(local, pgettext("date", "j F Y"))
-    title = f"{day}, {local:%H:%M:%S %Z}"
+    title = f"{_dated(local, 'whole day')}, {local:%H:%M:%S %Z}"
     return mark_safe(  # noqa: S308 dates and words of ours; nobody typed them
         f'<time datetime="{at.isoformat(timespec="seconds")}" title="{title}"{mark}>{words}</time>'
     )

@@ -30,7 +30,7 @@ from devices.models.node import NodeQuerySet
 from devices.policies import households_for, nodes_for
 from devices.views.live import mark_of
 
-PER_PAGE = 30
+PER_PAGE = 25
 TROUBLED = [State.FAILED, State.LOST, State.REJECTED, State.UNVERIFIED]
 
 

@@ -167,6 +167,23 @@ def test_a_viewer_may_not_install_and_the_refusal_is_in_the_trail(home: Home, en
     assert not OtaJob.objects.filter(node=home.new).exists()
 
 
+@pytest.mark.parametrize(
+    ("md5", "is_one"), [("9f86d081884c7d659a2feaa0c55aa3c1", True), ("a1b2c3d4e5p6", False)]
+)
+def test_what_is_no_md5_is_said_to_be_none_wherever_one_is_read(
+    home: Home, enter: Any, md5: str, is_one: bool
+) -> None:
+    home.new.offers.update(md5=md5)
+    OtaJob.objects.filter(pk=home.job.pk).update(md5=md5)
+    client = enter(home.people[Role.MEMBER])
+    pages = ["/hubs/{hub}/", "/hubs/{hub}/install/", "/queues/new/?hub={hub}"]
+    pages += ["/installs/{job}/", "/installs/{job}/receipt/"]
+    for page in pages:
+        text = client.get(page.format(hub=home.new.pk, job=home.job.pk)).content.decode()
+        assert md5 in text, page
+        assert ("no MD5: no file can be checked against it" in text) is not is_one, page
+
+
 def test_confirming_needs_one_deliberate_act_and_keeps_what_was_read(
     home: Home, enter: Any
 ) -> None:

@@ -21,6 +21,7 @@ from django.utils.translation import (
 )
 
 from devices import stored
+from devices.images import is_verifiable
 
 register = template.Library()
 
@@ -350,10 +351,18 @@ def drawing(svg: str) -> SafeString:
     return mark_safe(svg[svg.index("<svg") :])  # noqa: S308 no words of people are in it
 
 
-@register.filter
-def short_md5(value: str) -> str:
-    """Return the ends of a checksum; the whole one stands in the title."""
-    return f"{value[:8]}…{value[-4:]}" if len(value) > 16 else value
+@register.simple_tag
+def checksum(md5: str, *, short: bool = False) -> SafeString:
+    """Return what the cloud gives as the MD5, and that it is none if so; short: only its ends, the
+    whole one in the title.
+    """
+    if not md5:
+        return format_html("{}", gettext("not given"))
+    if is_verifiable(md5):
+        shown = f"{md5[:8]}…{md5[-4:]}" if short else md5
+        return format_html('<span class="mono" title="{}">{}</span>', md5, shown)
+    remark = gettext("no MD5: no file can be checked against it")
+    return format_html('<span class="mono">{}</span> <span class="quiet">({})</span>', md5, remark)
 
 
 @register.simple_tag(takes_context=True)

@@ -10,6 +10,7 @@ from devices import installs
 from devices.confirm import BindingError, bind, read_binding, sign
 from devices.explain import explain_trouble
 from devices.hubwords import one_line
+from devices.images import is_verifiable
 from devices.models import Household, Node, Offer, OtaJob
 from devices.policies import Right, jobs_for, why_not_install
 from devices.sync import ask_check
@@ -248,7 +249,7 @@ class Command(TerminalCommand):
             "To": offer.fw_version,
             "What is new": offer.description or "The cloud gives no description.",
             "Size": size(offer.size_bytes),
-            "MD5": offer.md5 or "not given",
+            "MD5": _checksum(offer.md5),
             "Cloud job": offer.ota_job_id,
             "Usually": lasts,
             "Meanwhile": "The hub does not repel while it restarts. Keep it plugged in.",
@@ -324,6 +325,12 @@ def _found(node: Node) -> str:
         f"{one_line(node.marked_name)}: runs {runs}, {one_line(node.offer.fw_version)} is offered "
         f"({size(node.offer.size_bytes)})"
     )
+
+
+def _checksum(md5: str) -> str:
+    if md5 and not is_verifiable(md5):
+        return f"{md5} (no MD5: no file can be checked against it)"
+    return md5 or "not given"
 
 
 def _hubs(count: int) -> str:

@@ -72,23 +72,22 @@ check: $(DEV) ## Check migrations and the production settings
 	@$(APART) $(BIN)/python -W error manage.py makemigrations --check --dry-run
 	@$(APART) PUBLIC_URL=https://hubs.example.org $(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
-# Tests of real processes mostly wait for them, so twice as many runners as cores are kept busy.
-SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+# Tests of real processes mostly wait for them, so more runners than two cores are kept busy.
+SIDE_BY_SIDE := -n 5 --dist loadfile --no-loadscope-reorder
 
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
-	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser and not chaos"
-	@$(BIN)/python -m pytest -q -n 2 -m chaos
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser"
 	@postgres="$$($(BIN)/python -m tests.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \
-	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "database and not browser and not processes"; \
+	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "database and not browser and not processes"; \
 	elif [ "$${CI:-}" = true ]; then \
 	    echo "No PostgreSQL answers: TEST_DATABASE_URL may name one. With CI=true nothing is left out." >&2; exit 1; \
 	else \
 	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
 	fi
 	@chromium="$$($(BIN)/python -m tests.find_browser)"; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 3 --dist worksteal -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser || { code=$$?; [ $$code -eq 5 ]; }
 
 words: $(DEV) ## Gather the words to translate, and compile what is translated
 	@$(APART) DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m tests.words
@@ -102,7 +101,7 @@ screenshots: $(DEV) ## Take the README's screenshots anew
 pictures: $(DEV) ## Take a picture of every page in every look, in var/pictures
 	@rm -rf var/pictures; mkdir -p var/pictures
 	@CHROMIUM="$$($(BIN)/python -m tests.find_browser)" PICTURES="$(CURDIR)/var/pictures" \
-	    $(BIN)/python -m pytest -q -n 2 -m browser -k "every_page_on_a" tests/browser/test_every_page.py
+	    $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser -k every_page_on_a tests/browser
 
 bench: $(DEV) ## Measure pages, trail, simulated cloud and bridge (a quarter of an hour)
 	@$(BIN)/python -m tests.bench.bench_pages

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chaos.machine import Run, play
 
-pytestmark = [pytest.mark.processes, pytest.mark.chaos]
+pytestmark = pytest.mark.processes
 
 
 def test_kills_and_faults_lose_nothing_and_send_nothing_twice() -> None:

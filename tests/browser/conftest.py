@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
 
+from tests.browser.every_page import World, furnished
 from tests.browser.story import browser, person
 from tests.product import Product
 
@@ -50,3 +52,10 @@ def page(product: Product, chromium: str, request: pytest.FixtureRequest) -> Ite
     ):
         yield opened_page
     assert [one for one in complaints if not any(words in one for words in EXPECTED)] == []
+
+
+@pytest.fixture
+def world(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return the pages to visit and everybody's cookies, beside a server that shows them."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs beside us
+    return furnished(live_server.url)

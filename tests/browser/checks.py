@@ -13,7 +13,8 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 # WCAG 2.2 A and AA, and what axe's makers advise besides.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RUN_AXE = """async (tags) => {
-  const found = await axe.run(document, {runOnly: {type: "tag", values: tags}, preload: false});
+  const found = await axe.run(document, {runOnly: {type: "tag", values: tags}, preload: false,
+    resultTypes: ["violations"]});
   return found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 160))]);
 }"""
 RUN_CONTRAST = RUN_AXE.replace("(tags)", "()").replace(
@@ -138,7 +139,8 @@ def keyboard(page: Page) -> list[str]:
     page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges()")
     page.evaluate(WATCH_FOCUS)
     for _ in range(stops + 3):
-        page.keyboard.press("Tab")
+        page.keyboard.down("Tab")  # held, which goes as far as pressing it anew each time
+    page.keyboard.up("Tab")
     found = [f"focus is not seen on {html}" for html in page.evaluate("window.unseen")]
     return found + [f"Tab does not reach {html}" for html in page.evaluate(MISSED)]
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Run one of the product's commands: `manage.py help` lists them."""
 
-import gc
 import os
 import sys
 
@@ -10,7 +9,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 def main() -> None:
     """Run the command; a setting that cannot be used stops with one sentence."""
-    gc.disable()  # loading frees nothing; devices.apps switches it on again
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "thermacell_web.settings")
     from django.core.management import execute_from_command_line
 

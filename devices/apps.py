@@ -1,7 +1,5 @@
 """The app's entry in Django's registry."""
 
-import gc
-
 from django.apps import AppConfig
 
 
@@ -11,8 +9,8 @@ class DevicesConfig(AppConfig):
 
     def ready(self) -> None:
         from devices import signals
+        from devices.server import self_checks  # noqa: F401 - registers its check
+        from devices.taskqueue import allow_list
 
         signals.connect()
-        # What is loaded by now stays: neither is it looked at again, nor copied for each fork.
-        gc.freeze()
-        gc.enable()
+        allow_list.install()

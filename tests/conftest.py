@@ -6,15 +6,24 @@ end of the output says so. With CI=true nothing is left out: there it fails.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 import time_machine
+from django.conf import settings
 from django.core.cache import cache
+from django.core.management import call_command
 from django.utils import translation
 
-from tests import find_browser, mosquitto, prepared, services
-from tests.simcloud_process import SimCloud
+from tests.support import mosquitto, prepared, services
+from tests.support.client import Client
+from tests.support.hostile_server import HostileServer, reply
+from tests.support.push_service import PushService
+from tests.support.simcloud_process import SimCloud
+from tests.support.smtp_server import SmtpServer
+from tests.tools import find_browser
 
 LEFT_OUT = "Left out: "
 ASK_FOR_ROWS = {"db", "transactional_db", "live_server", "django_db_setup"}
@@ -31,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that wait for real processes: none of them is left for the end."""
     waiting = {item.path for item in items if item.get_closest_marker("processes")}
     items.sort(key=lambda item: item.path not in waiting)
-    # what PostgreSQL is asked too: whoever has rows, said by a mark or by a fixture
+    # what PostgreSQL is asked too: tests with rows, known by a mark or by a fixture
     for item in items:
         if item.get_closest_marker("django_db") or ASK_FOR_ROWS & set(
             getattr(item, "fixturenames", ())
@@ -40,8 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Let all runners share what the first of them prepares."""
+    """Let all runners share what the first of them prepares, and no busy moment fail a test."""
     prepared.begin()
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("busy")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -56,6 +68,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{LEFT_OUT}{count} tests. {what}", yellow=True)
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Let the tests' database begin with its tables: the migrations run once for all runners."""
+    prepared.lay_for_rows()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Empty the tables: what the keys of this run seal is made again."""
+    with django_db_blocker.unblock():
+        call_command("flush", interactive=False, verbosity=0)
+
+
 @pytest.fixture(autouse=True)
 def the_clock_goes_on() -> Iterator[None]:
     """Fail the test that leaves the clock moved or standing, not one of those that follow it."""
@@ -67,7 +92,7 @@ def the_clock_goes_on() -> Iterator[None]:
 def the_language_is_not_yet_chosen() -> None:
     """Forget the language of the last request: it stays with its thread, and all tests share one.
 
-    A server's threads do not mind, for each request chooses anew.
+    A server's threads do not mind, for each request chooses again.
     """
     translation.deactivate()
 
@@ -76,6 +101,14 @@ def the_language_is_not_yet_chosen() -> None:
 def nothing_was_counted_yet() -> None:
     """Forget what the tests before asked for: limits are counted by address, which all share."""
     cache.clear()
+    for path in settings.AUDIT_MARKS:  # of rows that were rolled back
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def client() -> Client:
+    """Return a browser that is not signed in."""
+    return Client()
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +134,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """Return the address of a Redis; whoever uses it cleans up its own keys."""
+    """Return the address of a Redis; a test that uses it cleans up its own keys."""
     found = services.redis_url()
     return found or leave_out("No Redis answers: TEST_REDIS_URL may name one.")
 
@@ -120,3 +153,33 @@ def simcloud() -> Iterator[SimCloud]:
     """Yield a simulated cloud of one's own, as a real process."""
     with SimCloud() as cloud:
         yield cloud
+
+
+@pytest.fixture
+def smtp(settings: Any) -> Iterator[SmtpServer]:
+    with SmtpServer() as server:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        settings.HAS_MAIL_SERVER = True
+        settings.PUBLIC_URL = "https://hubs.example.org"
+        yield server
+
+
+@pytest.fixture
+def push_service(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PushService]:
+    """Yield a push service of one's own, over https, that may be called."""
+    with PushService(tmp_path, settings, monkeypatch) as service:
+        yield service
+
+
+@pytest.fixture
+def hook(settings: Any) -> Iterator[HostileServer]:
+    """Yield a host that the operator allowed, and that accepts messages."""
+    with HostileServer() as server:
+        host = server.url.removeprefix("http://")
+        settings.NOTIFY_HOSTS = (host,)
+        settings.PUBLIC_URL = "https://hubs.example.org"
+        server.on("POST /notify", reply(200))
+        yield server

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simcloud_process import SimCloud
-from tests.terminal import CLOUD_EMAIL, CLOUD_PASSWORD, OWNER, PACE, Terminal
-from tests.test_backup import CONFIRM
+from tests.support.simcloud_process import SimCloud
+from tests.support.terminal import CLOUD_EMAIL, CLOUD_PASSWORD, CONFIRM, OWNER, PACE, Terminal
 
 LOOK = """
 import json
@@ -17,9 +16,9 @@ from django.test.utils import CaptureQueriesContext
 with CaptureQueriesContext(connection) as ran, transaction.atomic():
     pass
 with connection.cursor() as cursor:
-    told = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0]
+    found = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}
-print(json.dumps(told | {"begin": [one["sql"] for one in ran.captured_queries][0]}))
+print(json.dumps(found | {"begin": [one["sql"] for one in ran.captured_queries][0]}))
 """
 
 
@@ -29,8 +28,8 @@ def test_sqlite_is_in_wal_and_transactions_begin_as_writers(
 ) -> None:
     terminal = Terminal(simcloud, tmp_path / "data")
     terminal.ok("migrate", "--verbosity", "0")
-    told = terminal.ok("shell", "-c", LOOK).splitlines()[-1]
-    assert told == (
+    found = terminal.ok("shell", "-c", LOOK).splitlines()[-1]
+    assert found == (
         '{"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 20000, '
         '"begin": "BEGIN IMMEDIATE"}'
     )

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import ROOT
+from tests.support import forked
+from tests.support.services import ROOT
+from thermacell_web.environment import IN_FILES
 
 KEY = "dGVzdHMtb25seS1ub3QtYS1yZWFsLWtleS0wMTIzNDU="
 LONG = "a-long-and-random-enough-value-0123456789-abcdefghijklmnop"
@@ -22,28 +24,19 @@ START_ONLY = {"PORT", "BIND", "CLOUD_PORT"}
 
 def settings(data_dir: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run code with the product's settings as S, in an environment of just these variables."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {"ENV_FILE": "", "DATA_DIR": str(data_dir)} | variables
-    return subprocess.run(
-        [sys.executable, "-c", f"import json; import thermacell_web.settings as S; {code}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    imports = "import json; import thermacell_web.settings as S"
+    return forked.run(f"{imports}; {code}", environment(data_dir, variables))
 
 
 def check(data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `manage.py check` in an environment of just these variables."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {"ENV_FILE": "", "DATA_DIR": str(data_dir)} | variables
-    return subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    code = "import sys; sys.argv = ['manage.py', 'check']; import manage; manage.main()"
+    return forked.run(code, environment(data_dir, variables))
+
+
+def environment(data_dir: Path, variables: dict[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {"ENV_FILE": "", "DATA_DIR": str(data_dir)} | variables
 
 
 @pytest.mark.parametrize(
@@ -67,9 +60,16 @@ def check(data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ("AUDIT_KEY", "short"),
         ("ALLOWED_HOSTS", "https://hubs.example.org"),
         ("ALLOWED_HOSTS", "*"),
+        ("BACKUP_DIR", "/nowhere/at/all"),
+        ("BACKUP_HOOK", "/nowhere/at/all"),
+        ("BACKUP_KEEP", "0"),
         ("ALLOWED_HOSTS", "hubs.example.org:8000"),
         ("NOTIFY_HOSTS", "https://ntfy.sh"),
         ("NOTIFY_HOSTS", "*"),
+        ("PUSH_HOSTS", "https://push.home.example"),
+        ("PUSH_CONTACT", "somebody"),
+        ("PUSH_CONTACT", "http://hubs.example.org"),
+        ("PUSH_CONTACT", "mailto:Hubs <a@example.org>"),
         ("DATABASE_URL", "banana"),
         ("DATABASE_URL", f"mysql://me:{SECRET}@db/hubs"),
         ("DATABASE_URL", f"postgres://me:{SECRET}@db:port/hubs"),
@@ -82,10 +82,15 @@ def check(data_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ("EMAIL_URL", "banana"),
         ("EMAIL_URL", f"smtp://me:{SECRET}@mail:port"),
         ("EMAIL_URL", f"smtps://me:{SECRET}@mail"),
-        ("EMAIL_FROM", "nobody"),
+        ("EMAIL_FROM", "unknown"),
         ("TIME_ZONE", "Mars/Base"),
         ("TIME_ZONE", "../../etc/passwd"),
         ("LOG_LEVEL", "LOUD"),
+        ("LOG_LEVELS", "access=LOUD"),
+        ("LOG_LEVELS", "WARNING"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_TO", "syslog"),
+        ("HSTS", "everywhere"),
         ("DEFAULT_CLOUD_URL", "ftp://cloud.example.org"),
         ("ALLOWED_CLOUDS", "http://cloud.example.org"),
         ("ALLOWED_CLOUDS", "https://cloud.example.org/path"),
@@ -123,6 +128,10 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
         ("ENCRYPTION_KEYS", f"{KEY}, {KEY}", "S.KEY_RING.newest_first()", [KEY, KEY]),
         ("AUDIT_KEY", LONG, "S.AUDIT_KEY", LONG),
         ("NOTIFY_HOSTS", "Ntfy.sh, a.example:80", "S.NOTIFY_HOSTS[1]", "a.example:80"),
+        ("PUSH_HOSTS", "push.home.example:8443", "S.PUSH_HOSTS[0]", "push.home.example:8443"),
+        ("PUSH_CONTACT", "mailto:a@example.org", "S.PUSH_CONTACT", "mailto:a@example.org"),
+        ("PUBLIC_URL", "https://hubs.example.org", "S.PUSH_CONTACT", "https://hubs.example.org"),
+        ("EMAIL_FROM", "Hubs <a@example.org>", "S.PUSH_CONTACT", "mailto:a@example.org"),
         ("ALLOWED_HOSTS", "[::2], .b.example", "S.ALLOWED_HOSTS[-2:]", ["[::2]", ".b.example"]),
         ("DATABASE_URL", "postgres:///hubs", "S.DATABASES['default']['NAME']", "hubs"),
         (
@@ -133,7 +142,7 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
         ),
         ("DATABASE_URL", "sqlite:////srv/h.db", "S.DATABASES['default']['NAME']", "/srv/h.db"),
         ("REDIS_URL", "redis://cache:6379/1", "S.REDIS_URL", "redis://cache:6379/1"),
-        ("REDIS_URL", "", "S.CACHES['default']['BACKEND'].rpartition('.')[2]", "FileBasedCache"),
+        ("REDIS_URL", "", "S.CACHES['default']['BACKEND'].rpartition('.')[2]", "DatabaseCache"),
         ("CLUSTER_NAME", "house-2", "S.Q_CLUSTER['name']", "house-2"),
         ("BEHIND_PROXY", "yes", "S.BEHIND_PROXY", True),
         (
@@ -147,6 +156,10 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
         ("EMAIL_FROM", "Hubs <a@example.org>", "S.DEFAULT_FROM_EMAIL", "Hubs <a@example.org>"),
         ("TIME_ZONE", "Europe/Berlin", "S.TIME_ZONE", "Europe/Berlin"),
         ("LOG_LEVEL", "debug", "S.LOGGING['root']['level']", "DEBUG"),
+        ("LOG_LEVELS", "access=error", "S.LOGGING['loggers']['access']['level']", "ERROR"),
+        ("LOG_LEVELS", "urllib3=DEBUG", "S.LOGGING['loggers']['urllib3']['level']", "INFO"),
+        ("LOG_FORMAT", "JSON", "S.LOGGING['handlers']['stderr']['formatter']", "json"),
+        ("LOG_TO", "stdout", "S.LOG_TO", "stdout"),
         (
             "DEFAULT_CLOUD_URL",
             "http://127.0.0.1:8001",
@@ -169,9 +182,9 @@ def test_a_bad_value_stops_with_one_sentence(tmp_path: Path, name: str, value: s
 def test_a_good_value_is_taken(
     tmp_path: Path, name: str, value: str, code: str, result: object
 ) -> None:
-    told = settings(tmp_path, f"print(json.dumps({code}))", **{name: value})
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == result
+    completed = settings(tmp_path, f"print(json.dumps({code}))", **{name: value})
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads(completed.stdout) == result
 
 
 def test_keys_are_made_once_and_kept(tmp_path: Path) -> None:
@@ -185,11 +198,11 @@ def test_keys_are_made_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_keys_made_by_several_processes_at_once_are_the_same(tmp_path: Path) -> None:
-    environment = os.environ | {"ENV_FILE": "", "DATA_DIR": str(tmp_path)}
+    variables = os.environ | {"ENV_FILE": "", "DATA_DIR": str(tmp_path)}
     code = "import thermacell_web.settings as S; print(S.SECRET_KEY)"
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+            [sys.executable, "-c", code], cwd=ROOT, env=variables, stdout=subprocess.PIPE
         )
         for _ in range(4)
     ]
@@ -212,13 +225,13 @@ def test_an_environment_file_is_read_and_the_environment_wins(tmp_path: Path) ->
         f"# a comment\nCLUSTER_NAME=from-file\nTIME_ZONE=Europe/Berlin\nDEBUG=yes\n"
         f"SECRET_KEY='{LONG}${{HOME}}'\nPUBLIC_URL=https://hubs.example.org\n"
     )
-    told = settings(
+    completed = settings(
         tmp_path,
         "print(S.Q_CLUSTER['name'], S.TIME_ZONE, S.DEBUG, S.SECRET_KEY, S.PUBLIC_URL)",
         ENV_FILE=str(file),
         TIME_ZONE="Europe/Paris",
     )
-    assert told.stdout == (
+    assert completed.stdout == (
         f"from-file Europe/Paris True {LONG}${{HOME}} https://hubs.example.org\n"
     )
 
@@ -267,22 +280,20 @@ def test_the_example_as_it_is_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "every.env"
     file.write_text(every)
     code = "print({n: getattr(S, n) for n in dir(S) if n.isupper() and n != 'BASE_DIR'})"
-    told = settings(tmp_path, code, ENV_FILE=str(file))
-    assert told.returncode == 0, told.stderr
-    assert told.stdout == settings(tmp_path, code).stdout
+    completed = settings(tmp_path, code, ENV_FILE=str(file))
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == settings(tmp_path, code).stdout
 
 
 def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {"ENV_FILE": "", "DATA_DIR": str(tmp_path)}
-    environment |= {"PUBLIC_URL": "https://hubs.example.org", "BEHIND_PROXY": "true"}
+    variables = {"PUBLIC_URL": "https://hubs.example.org", "BEHIND_PROXY": "true"}
     ended = subprocess.run(
         [
             *(sys.executable, "-W", "error", "manage.py", "check"),
             *("--deploy", "--fail-level", "WARNING"),
         ],
         cwd=ROOT,
-        env=environment,
+        env=environment(tmp_path, variables),
         capture_output=True,
         text=True,
     )
@@ -291,13 +302,112 @@ def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
 
 
 def test_a_new_key_is_one_that_is_taken(tmp_path: Path) -> None:
-    environment = os.environ | {"ENV_FILE": "", "DATA_DIR": str(tmp_path)}
     ended = subprocess.run(
         [sys.executable, "manage.py", "new_key"],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"ENV_FILE": "", "DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
     )
     assert check(tmp_path, ENCRYPTION_KEYS=ended.stdout.strip()).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("public_url", "hsts", "expected"),
+    [
+        ("https://hubs.example.org", "", [365 * 86400, False, False]),
+        ("https://hubs.example.org", "host", [365 * 86400, False, False]),
+        ("https://hubs.example.org", "SubDomains", [365 * 86400, True, False]),
+        ("https://hubs.example.org", "preload", [365 * 86400, True, True]),
+        ("http://hubs.example.org", "preload", [0, False, False]),
+    ],
+)
+def test_only_an_administrator_binds_other_hosts_to_https(
+    tmp_path: Path, public_url: str, hsts: str, expected: list[object]
+) -> None:
+    names = ("SECONDS", "INCLUDE_SUBDOMAINS", "PRELOAD")
+    code = "print(json.dumps([" + ", ".join(f"S.SECURE_HSTS_{name}" for name in names) + "]))"
+    ended = settings(tmp_path, code, PUBLIC_URL=public_url, HSTS=hsts)
+    assert json.loads(ended.stdout) == expected, ended.stderr
+
+
+def test_only_the_web_server_keeps_what_it_loaded_from_the_collector(tmp_path: Path) -> None:
+    def frozen(load: str) -> int:
+        code = f"import gc; {load}; print(gc.get_freeze_count())"
+        return int(settings(tmp_path, code).stdout)
+
+    command = frozen(
+        "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'thermacell_web.settings'; "
+        "import django; django.setup()"
+    )
+    assert frozen("import thermacell_web.wsgi") > command + 10_000
+    assert command < 10_000
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("PUBLIC_ULR=https://hubs.example.org", "PUBLIC_URL"),
+        ("BEHIND_PROXI=true", "BEHIND_PROXY"),
+        ("ALLOWED_HOST=nas", "ALLOWED_HOSTS"),
+        ("public_url=http://nas", "PUBLIC_URL"),
+        ("EMAILURL=console:", "EMAIL_URL"),
+    ],
+)
+def test_a_misspelt_name_in_the_file_leads_to_the_right_one(
+    tmp_path: Path, line: str, near: str
+) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"{line}\n")
+    ended = settings(tmp_path, "", ENV_FILE=str(file))
+    name = line.partition("=")[0]
+    assert ended.returncode == 1
+    assert f"{name} in {file} is no setting of this product. Is {near} meant?" in ended.stderr
+
+
+def test_names_for_other_programs_may_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("COMPOSE_PROJECT_NAME=x\nTZ=UTC\nPOSTGRES_PASSWORD=x\nHTTPS_PROXY=http://p:1\n")
+    assert settings(tmp_path, "", ENV_FILE=str(file)).returncode == 0
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    place = tmp_path / "secret key"
+    place.write_text(f"{LONG}\n")
+    code = "print(S.SECRET_KEY)"
+    read = settings(tmp_path, code, SECRET_KEY_FILE=str(place))
+    assert (read.stdout, read.stderr) == (f"{LONG}\n", "")
+    # as in a file of settings
+    file = tmp_path / "some.env"
+    file.write_text(f"SECRET_KEY_FILE='{place}'\n")
+    assert settings(tmp_path, code, ENV_FILE=str(file)).stdout == f"{LONG}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "sentence"),
+    [
+        (None, {}, "must name a file that this user can read"),
+        ("", {}, "must name a file that this user can read"),
+        (LONG, {"SECRET_KEY": LONG}, "must be empty while SECRET_KEY is set"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(
+    tmp_path: Path, content: str | None, more: dict[str, str], sentence: str
+) -> None:
+    place = tmp_path / "secret"
+    if content is not None:
+        place.write_text(content)
+    ended = check(tmp_path, SECRET_KEY_FILE=str(place), **more)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert f"SECRET_KEY_FILE {sentence}" in ended.stderr
+    assert LONG not in ended.stderr
+
+
+def test_every_secret_may_stand_in_a_file() -> None:
+    named = re.search(r"# What may hold a secret \((.*?)\) can stand", EXAMPLE, re.DOTALL)
+    assert named is not None
+    words = set(re.findall(r"[A-Z][A-Z_]+", named[1]))
+    keys = {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "ENCRYPTION_KEYS", "AUDIT_KEY"}
+    assert words | keys == IN_FILES

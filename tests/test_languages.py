@@ -1,25 +1,29 @@
-"""The product in other languages: whoever reads it, what is recorded, and what is sent."""
+"""The product in other languages: on pages, in the trail, and in messages."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
-from django.test import Client
-from django.utils.translation import gettext, override
+from django.utils.translation import override
 
+from devices.explanations.explain import every_entry, explain_trouble
 from devices.models import AuditEvent, Channel, Node, Role, User
-from devices.notices import sentence
-from devices.stored import SENTENCES, told_again
-from devices.templatetags import show
-from tests.factories import (
+from devices.models.message import Message, MessageCode
+from devices.notifications.messages import sentence
+from devices.presentation import formatting
+from devices.templatetags import devices_ui
+from tests.support.client import Client
+from tests.support.factories import (
     make_account,
     make_household,
+    make_job,
     make_node,
     make_offer,
     make_owner,
     make_user,
 )
+from tests.support.people import browser
 
 pytestmark = pytest.mark.django_db
 OTHERS = [code for code, _ in settings.LANGUAGES if code != "en"]
@@ -37,12 +41,6 @@ def hub(owner: User) -> Node:
     return node
 
 
-def entered(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def test_a_browser_is_answered_in_its_language() -> None:
     for asked, words in (
         ("de-AT,de", "Melden Sie sich an"),
@@ -54,8 +52,8 @@ def test_a_browser_is_answered_in_its_language() -> None:
         assert answer["Content-Language"] == (asked[:2] if asked != "fr" else "en")
 
 
-def test_what_somebody_chose_stays_with_them_everywhere(owner: User) -> None:
-    client = entered(owner)
+def test_the_language_a_person_chose_stays_with_them_everywhere(owner: User) -> None:
+    client = browser(owner)
     answer = client.post(
         "/language/", {"language": "de"}, headers={"referer": "http://testserver/history/?q=x"}
     )
@@ -63,9 +61,9 @@ def test_what_somebody_chose_stays_with_them_everywhere(owner: User) -> None:
     assert owner.households.exists()
     owner.refresh_from_db()
     assert owner.language == "de"
-    page = entered(owner).get("/history/", headers={"accept-language": "es"}).content.decode()
+    page = browser(owner).get("/history/", headers={"accept-language": "es"}).content.decode()
     assert '<html lang="de">' in page
-    assert "Jede Installation, die neueste zuerst." in page
+    assert "Alle Installationen, die neuesten zuerst." in page
 
 
 def test_who_is_not_signed_in_chooses_for_the_browser() -> None:
@@ -76,7 +74,7 @@ def test_who_is_not_signed_in_chooses_for_the_browser() -> None:
 
 @pytest.mark.parametrize("language", ["", "xx", "../../etc", "de\0"])
 def test_what_is_no_language_changes_nothing(owner: User, language: str) -> None:
-    client = entered(owner)
+    client = browser(owner)
     assert client.post("/language/", {"language": language}).status_code == 302
     owner.refresh_from_db()
     assert owner.language == ""
@@ -88,27 +86,27 @@ def test_what_is_no_language_changes_nothing(owner: User, language: str) -> None
     ["https://evil.example/", "//evil.example", "history", "http://testserver//x.example/", ""],
 )
 def test_nobody_is_sent_elsewhere(owner: User, there: str) -> None:
-    answer = entered(owner).post("/language/", {"language": "de"}, headers={"referer": there})
+    answer = browser(owner).post("/language/", {"language": "de"}, headers={"referer": there})
     assert answer["Location"] == "/"
 
 
 def test_the_record_is_kept_in_one_language(owner: User, hub: Node) -> None:
-    from devices.confirm import bind, sign
+    from devices.installs.confirmation import sign, snapshot_offer
 
     User.objects.update(language="de")
-    client, offer = entered(owner), hub.offer
+    client, offer = browser(owner), hub.offer
     assert offer is not None
-    answer = client.post(f"/hubs/{hub.pk}/install/", {"agreed": sign(bind(hub, offer))})
+    answer = client.post(f"/hubs/{hub.pk}/install/", {"agreed": sign(snapshot_offer(hub, offer))})
     assert "Der Hub ist offline." in answer.content.decode()
     refused = AuditEvent.objects.get(action="install.request_refused")
-    assert "The hub is offline. It must be online to take new firmware." in refused.sentence
+    assert "The hub is offline. It must be online to receive new firmware." in refused.sentence
 
 
-def test_a_refusal_is_told_in_the_readers_language_and_recorded_in_english(hub: Node) -> None:
+def test_a_refusal_is_shown_in_the_readers_language_and_recorded_in_english(hub: Node) -> None:
     household = hub.account.household
     viewer = make_user(role=Role.VIEWER, household=household)
     User.objects.filter(pk=viewer.pk).update(language="es")
-    answer = entered(viewer).get(f"/hubs/{hub.pk}/install/")
+    answer = browser(viewer).get(f"/hubs/{hub.pk}/install/")
     assert "no le permite instalar firmware" in answer.content.decode()
     event = AuditEvent.objects.get(action="access.refused")
     assert "may not install firmware in Garden" in event.sentence
@@ -142,88 +140,70 @@ def test_a_notice_is_a_sentence_in_the_language_it_is_sent_in(hub: Node) -> None
         topic=Topic.NEEDS_YOU,
         at=timezone.now(),
         facts={
-            "words": "A queue of updates stopped. "
-            "Porch did not end well, so nothing more was started."
+            "message": Message.of(
+                MessageCode.QUEUE_STOPPED,
+                words=Message.of(MessageCode.QUEUE_HUB_FAILED, hub="Porch"),
+            ).as_json()
         },
     )
     with override("de"):
         assert sentence(notice) == (
-            "Garden: Eine Warteschlange von Updates hielt an. "
-            "Porch ging nicht gut aus, darum wurde nichts mehr begonnen."
+            "Garden: Eine Warteschlange mit Updates wurde angehalten. Das Update auf Porch wurde "
+            "nicht verifiziert, daher wurde die Warteschlange angehalten."
         )
 
 
 def test_the_household_says_in_which_language_it_is_written_to(owner: User) -> None:
     household = owner.households.get()
     body = {"name": household.name, "time_zone": household.time_zone, "language": "es"}
-    entered(owner).post(f"/households/{household.pk}/settings/", body)
+    browser(owner).post(f"/households/{household.pk}/settings/", body)
     household.refresh_from_db()
     assert household.language == "es"
     event = AuditEvent.objects.get(action="household.settings_changed")
     assert event.sentence.endswith("changed the settings of Garden: language none to es.")
 
 
-@pytest.mark.parametrize("language", OTHERS)
-@pytest.mark.parametrize("stored", SENTENCES)
-def test_stored_sentences_are_told_again(stored: str, language: str) -> None:
-    values = {"name": "Ann", "hub": "Porch 1.", "words": "Stopped by Ann.", "version": "5.4.0"}
-    values |= {
-        "known": "slack://",
-        "problem": "SMTPDataError",
-        "bytes": "12",
-        "said": "13",
-        "md5": "ab",
-    }
-    with override(language):
-        told = told_again(stored % values)
-        assert told != stored % values
-        assert told == gettext(stored) % (values | {"words": told_again("Stopped by Ann.")})
-
-
-def test_several_stored_sentences_are_told_one_after_the_other() -> None:
-    both = "The hub is in use. The hub is offline. It must be online to take new firmware."
+def test_why_a_check_or_an_install_waits_is_said_in_the_readers_language(
+    owner: User, hub: Node
+) -> None:
+    english = "The cloud has trouble of its own (HTTP 503)."
+    hub.check_trouble, hub.check_trouble_text = "server_trouble", english
+    hub.save()
+    job = make_job(hub, trouble="server_trouble", trouble_text=english)
+    client, german = browser(owner), {"accept-language": "de"}
     with override("de"):
-        assert told_again(both) == (
-            "Der Hub ist in Betrieb. "
-            "Der Hub ist offline. Er muss online sein, um neue Firmware zu bekommen."
-        )
-
-
-def test_what_is_none_of_our_sentences_stays_as_it_is() -> None:
-    with override("de"):
-        assert (
-            told_again("Something else. The hub is in use.") == "Something else. The hub is in use."
-        )
-        assert told_again("") == ""
+        headline = explain_trouble("server_trouble").headline
+    text = client.get(f"/hubs/{hub.pk}/", headers=german).content.decode()
+    assert f"Die letzte Prüfung ist fehlgeschlagen: {headline}" in text
+    text = client.get(f"/installs/{job.pk}/", headers=german).content.decode()
+    assert f'<span class="words">{headline}</span>' in text
 
 
 def test_numbers_and_times_are_said_as_the_language_has_them() -> None:
     at = datetime(2025, 10, 3, 14, 2, 5, tzinfo=UTC)
     with override("en"):
-        assert (show.number(3), show.number(12345), show.size(1_500_000)) == (
+        assert (formatting.number(3), formatting.number(12345), formatting.size(1_500_000)) == (
             "three",
             "12,345",
             "1.4 MB",
         )
-        assert show.day_words(at, at + timedelta(days=9)) == "3 Oct"
+        assert formatting.day_words(at, at + timedelta(days=9)) == "3 Oct"
     with override("de"):
-        assert (show.number(3), show.number(12345), show.size(1_500_000)) == (
+        assert (formatting.number(3), formatting.number(12345), formatting.size(1_500_000)) == (
             "3",
             "12.345",
             "1,4 MB",
         )
-        assert show.day_words(at, at + timedelta(days=9)) == "3. Okt"
-        assert 'title="3. Oktober 2025, ' in show.on(at)
-        assert show.ago_words(at, at + timedelta(seconds=90)) == "vor 1 min 30 s"
-        assert show.span(timedelta(days=3)) == "3 Tage"
+        assert formatting.day_words(at, at + timedelta(days=9)) == "3. Okt"
+        assert 'title="3. Oktober 2025, ' in devices_ui.on(at)
+        assert formatting.ago_words(at, at + timedelta(seconds=90)) == "vor 1 min 30 s"
+        assert formatting.span(timedelta(days=3)) == "3 Tage"
     with override("es"):
-        assert show.ago_words(at, at + timedelta(hours=3)) == "hace 3 h"
+        assert formatting.ago_words(at, at + timedelta(hours=3)) == "hace 3 h"
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_a_verdict_is_told_whole(language: str) -> None:
-    from devices.explain import every_entry
-
+def test_a_verdict_is_explained_completely(language: str) -> None:
     with override("en"):
         english = {entry.code: entry for entry in every_entry()}
     with override(language):
@@ -232,28 +212,27 @@ def test_a_verdict_is_told_whole(language: str) -> None:
             assert not same, f"{entry.code} is still English: {same}"
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "Made by"), ("de", "Gemacht von")])
+@pytest.mark.parametrize(("language", "words"), [("en", "Created by"), ("de", "Erstellt von")])
 def test_a_receipt_says_when_and_in_which_zone_it_was_made(
     owner: User, hub: Node, language: str, words: str
 ) -> None:
-    from tests.factories import make_job
-
     User.objects.update(language=language)
-    text = entered(owner).get(f"/installs/{make_job(hub).pk}/receipt/").content.decode()
+    text = browser(owner).get(f"/installs/{make_job(hub).pk}/receipt/").content.decode()
     made = text[text.index(words) :][:400]
     assert "(UTC)" in made
 
 
 def test_a_role_is_a_word_of_the_language(owner: User) -> None:
     household = owner.households.get()
-    client = entered(owner)
+    client = browser(owner)
     answer = client.post(
         f"/households/{household.pk}/people/", {"email": "new@example.com", "role": Role.OWNER}
     )
     link = re.search(r"/invitation/[^/\"]+/", answer.content.decode())
     assert link is not None
     german = {"accept-language": "de"}
-    assert "Als Eigentümer:" in Client().get(link[0], headers=german).content.decode()
+    text = Client().get(link[0], headers=german).content.decode()
+    assert "Als Eigentümer verwalten Sie auch Personen" in text
     text = client.get(f"/households/{household.pk}/people/", headers=german).content.decode()
     assert "Eigentümer" in text
     assert "Owner" not in text

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests import prepared
-from tests.simcloud_process import SimCloud
+from tests.support import prepared
+from tests.support.simcloud_process import SimCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNER, EMAIL = "owner@example.com", "garden@example.com"

@@ -1,4 +1,4 @@
-"""Simulated hubs are told apart from real ones wherever anybody reads of them."""
+"""Simulated hubs are marked as such everywhere people see them."""
 
 import json
 from collections.abc import Callable
@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.template.loader import render_to_string
-from django.test import Client
 from django.utils import timezone
 
-from devices import batches, homelink
-from devices.api.show import hub_json, install_json
-from devices.confirm import bind
-from devices.homeassistant import mirror
+from devices.audit import log as audit_log
+from devices.audit.log import expected_content_digest
+from devices.homeassistant import settings as homeassistant_settings
+from devices.homeassistant import snapshot
 from devices.homeassistant.discovery import announcement
+from devices.installs.confirmation import snapshot_offer
+from devices.installs.lifecycle import move_to
 from devices.models import (
     Actor,
+    AuditAction,
     AuditEvent,
     Channel,
     CloudAccount,
@@ -28,10 +30,13 @@ from devices.models import (
     Proposal,
     State,
     Topic,
-    audit,
 )
-from devices.notices import sentence
-from tests.factories import (
+from devices.notifications.messages import sentence
+from devices.planning import queues
+from devices.presentation.serializers import HubData, InstallData
+from devices.views.proposals import mail_values
+from tests.support.client import Client
+from tests.support.factories import (
     make_account,
     make_household,
     make_job,
@@ -57,8 +62,8 @@ class Home:
         Channel.objects.create(household=self.household, user=self.owner, topics=list(Topic.values))
         self.job: OtaJob = make_job(self.node, state=State.RUNNING)
         actor = Actor.person(self.owner, role="owner", via="web", address="", browser="")
-        audit.record(actor, "hub.checked", "A check.", node=self.node)
-        self.job.move_to(State.LOST, actor=actor, note="x")
+        audit_log.record(actor, AuditAction.CHECK_ASKED, "A check.", node=self.node)
+        move_to(self.job, State.LOST, actor=actor, note="x")
         self.browser = sign_in(Client(), self.owner)
 
     def proposal(self) -> Proposal:
@@ -81,35 +86,35 @@ class Home:
 
 
 def said_in_the_terminal(home: Home) -> str:
-    told = StringIO()
-    call_command("firmware", "list", "--as", home.owner.email, stdout=told)
-    return told.getvalue()
+    shown = StringIO()
+    call_command("firmware", "list", "--as", home.owner.email, stdout=shown)
+    return shown.getvalue()
 
 
 def values_in_the_terminal(home: Home) -> str:
-    told = StringIO()
-    call_command("firmware", "list", "--as", home.owner.email, "--json", stdout=told)
-    hub = json.loads(told.getvalue().splitlines()[0])
+    shown = StringIO()
+    call_command("firmware", "list", "--as", home.owner.email, "--json", stdout=shown)
+    hub = json.loads(shown.getvalue().splitlines()[0])
     return "simulated" if hub["is_simulated"] else ""
 
 
 def told_to_home_assistant(home: Home) -> str:
-    link = homelink.link_of(home.household)
+    link = homeassistant_settings.link_of(home.household)
     link.is_on = True
     link.save()
-    ((hub, _),) = mirror.hubs_of(link, [home.node.pk])
-    return str(announcement(mirror.home_of(link), hub)["device"]["name"])
+    (hub,) = snapshot.hubs_of(link, [home.node.pk])
+    return str(announcement(snapshot.home_of(link), hub)["device"]["name"])
 
 
 def answered_to_programs(home: Home) -> str:
     node = Node.objects.for_list().get(pk=home.node.pk)
-    told = hub_json(node)["is_simulated"], install_json(home.job)["is_simulated"]
-    assert told[0] == told[1]
-    return "simulated" if all(told) else ""
+    shown = HubData.of(node).is_simulated, InstallData.of(home.job).is_simulated
+    assert shown[0] == shown[1]
+    return "simulated" if all(shown) else ""
 
 
 def mailed_about_a_proposal(home: Home) -> str:
-    return render_to_string("mail/proposal.txt", {"proposal": home.proposal(), "link": "x"})
+    return render_to_string("mail/proposal.txt", mail_values(home.proposal(), "x"))
 
 
 def listed_among_the_proposals(home: Home) -> str:
@@ -155,11 +160,11 @@ def test_a_simulated_hub_is_marked_and_a_real_one_is_not(place: str) -> None:
 
 def test_the_mark_is_part_of_what_the_chain_proves() -> None:
     home = Home("simulated")
-    event = AuditEvent.objects.get(action="hub.checked")
+    event = AuditEvent.objects.get(action=AuditAction.CHECK_ASKED)
     assert event.node_id == home.node.pk
     assert event.detail == {"simulated": True}
     event.detail = {}
-    assert event.expected_content_digest() != event.content_digest
+    assert expected_content_digest(event) != event.content_digest
 
 
 def test_a_queue_of_simulated_hubs_is_marked_from_its_confirmation_to_its_end() -> None:
@@ -168,16 +173,16 @@ def test_a_queue_of_simulated_hubs_is_marked_from_its_confirmation_to_its_end() 
         home = Home(cloud)
         node = make_node(home.account)
         actor = Actor.person(home.owner, role="owner", via="web", address="", browser="")
-        queue = batches.request(
+        queue = queues.request(
             household=home.household,
-            chosen=[(node, bind(node, make_offer(node)))],
+            chosen=[(node, snapshot_offer(node, make_offer(node)))],
             user=home.owner,
             at_once=1,
             stops_on_failure=True,
             actor=actor,
         )
-        batches.stop(queue, actor=actor)
+        queues.stop(queue, actor=actor)
         events = AuditEvent.objects.filter(household_id=home.household.pk)
-        told = events.filter(action__startswith="queue.")
-        marked[cloud] = [event.is_simulated for event in told]
+        shown = events.filter(action__startswith="queue.")
+        marked[cloud] = [event.is_simulated for event in shown]
     assert marked == {"simulated": [True, True], "real": [False, False]}

@@ -16,15 +16,17 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core import mail
-from django.test import Client
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils.module_loading import import_string
 
-from devices.launch.programs import web
 from devices.models import AuditEvent, Node
-from tests import prepared
-from tests.engine import confirm, end_of, link, run_until
-from tests.factories import make_household, make_owner
-from tests.product import ROOT, free_port
-from tests.simcloud_process import SimCloud
+from tests.support import prepared
+from tests.support.client import Client
+from tests.support.engine import confirm, end_of, link, run_until
+from tests.support.factories import make_household, make_owner
+from tests.support.product import ROOT, free_port
+from tests.support.simcloud_process import SimCloud
 
 HOST = "hubs.example.org"
 EMAIL, PASSWORD = "owner@example.com", "mosquito-free-evening"
@@ -34,7 +36,7 @@ import hashlib
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
-from devices import images
+from devices.fleet import firmware_files
 from devices.models import *
 home = Household.objects.create(name="Garden house")
 user = User.objects.create_user("{EMAIL}", "{PASSWORD}")
@@ -43,7 +45,7 @@ account = CloudAccount.objects.create(household=home, base_url="http://127.0.0.1
 node = Node.objects.create(account=account, node_id="N1", name="Porch")
 offer = Offer.objects.create(node=node, ota_job_id="J1", fw_version="5.4.7", has_link=True)
 digest = hashlib.sha256(b"firmware").hexdigest()
-(images.archive() / f"{{digest}}.bin").write_bytes(b"firmware")
+(firmware_files.archive() / f"{{digest}}.bin").write_bytes(b"firmware")
 image = Image.objects.create(sha256=digest, md5="0" * 32, size_bytes=8)
 ImageFetch.objects.create(node=node, offer=offer, fw_version="5.4.7", state="verified", image=image)
 """
@@ -80,9 +82,13 @@ class Site:
         )
 
     def __enter__(self) -> "Site":
-        program = web("127.0.0.1", self.port)
+        serve = "import sys, django; django.setup(); from devices.server import web_server; "
+        serve += "web_server.serve('127.0.0.1', int(sys.argv[1]))"
         self.process = subprocess.Popen(
-            program.command, cwd=ROOT, env=self.environment, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", serve, str(self.port)],
+            cwd=ROOT,
+            env=self.environment | {"DJANGO_SETTINGS_MODULE": "thermacell_web.settings"},
+            stderr=subprocess.DEVNULL,
         )
         until = monotonic() + 90
         while True:
@@ -101,7 +107,7 @@ class Site:
         self,
         method: str,
         path: str,
-        told: dict[str, str] | None = None,
+        fields: dict[str, str] | None = None,
         *,
         host: str = HOST,
         headers: dict[str, str] | None = None,
@@ -110,7 +116,7 @@ class Site:
         sent = {"Host": host, **(headers or {})}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        body = urlencode(told) if told is not None else None
+        body = urlencode(fields) if fields is not None else None
         if body is not None:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -125,13 +131,13 @@ class Site:
             self.cookies[name] = value
         return answer
 
-    def post(self, path: str, told: dict[str, str], **headers: str) -> Answer:
+    def post(self, path: str, fields: dict[str, str], **headers: str) -> Answer:
         page = self.ask("GET", path, headers=headers | HTTPS).body.decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None, page
-        told = told | {"csrfmiddlewaretoken": token[1]}
+        fields = fields | {"csrfmiddlewaretoken": token[1]}
         origin = {"Origin": f"https://{HOST}", **headers}
-        return self.ask("POST", path, told, headers=origin | HTTPS)
+        return self.ask("POST", path, fields, headers=origin | HTTPS)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         import sqlite3
@@ -231,8 +237,8 @@ def test_every_kind_of_answer_keeps_browsers_strict(site: Site) -> None:
     kinds = every_kind(site)
     assert {name: kinds[name].status for name in EXPECTED} == EXPECTED
     for name, answer in kinds.items():
-        said = answer.headers
-        policy = said["Content-Security-Policy"]
+        received = answer.headers
+        policy = received["Content-Security-Policy"]
         assert policy, name
         directives = dict(part.strip().partition(" ")[::2] for part in policy.split(";"))
         assert "unsafe" not in policy, name
@@ -241,34 +247,48 @@ def test_every_kind_of_answer_keeps_browsers_strict(site: Site) -> None:
         for directive in ("default-src", "object-src", "base-uri", "frame-ancestors"):
             assert directives[directive] == "'none'", (name, directive)
         assert set(directives.values()) <= {"'none'", "'self'"}, name
-        assert said["X-Content-Type-Options"] == "nosniff", name
-        assert said["X-Frame-Options"] == "DENY", name
-        assert said["Referrer-Policy"] == "same-origin", name
-        assert said["Cross-Origin-Opener-Policy"] == "same-origin", name
-        assert said["Cross-Origin-Resource-Policy"] == "same-origin", name
-        assert "camera=()" in said["Permissions-Policy"], name
+        assert received["X-Content-Type-Options"] == "nosniff", name
+        assert received["X-Frame-Options"] == "DENY", name
+        assert received["Referrer-Policy"] == "same-origin", name
+        assert received["Cross-Origin-Opener-Policy"] == "same-origin", name
+        assert received["Cross-Origin-Resource-Policy"] == "same-origin", name
+        assert "camera=()" in received["Permissions-Policy"], name
         if name != "health":
-            assert said["Strict-Transport-Security"] == (
-                "max-age=31536000; includeSubDomains; preload"
-            ), name
-        assert said["Access-Control-Allow-Origin"] is None, name
+            assert received["Strict-Transport-Security"] == "max-age=31536000", name
+        assert received["Access-Control-Allow-Origin"] is None, name
         for header in ("X-Content-Type-Options", "Content-Security-Policy", "Referrer-Policy"):
-            assert len(said.get_all(header) or []) == 1, (name, header)
+            assert len(received.get_all(header) or []) == 1, (name, header)
         is_static = name in {"static", "favicon"}
-        is_kept = "max-age" in said["Cache-Control"] and "no-store" not in said["Cache-Control"]
-        assert is_kept == is_static, (name, said["Cache-Control"])
+        is_kept = (
+            "max-age" in received["Cache-Control"] and "no-store" not in received["Cache-Control"]
+        )
+        assert is_kept == is_static, (name, received["Cache-Control"])
         if answer.body and answer.status not in {405}:
-            assert said["Content-Type"], name
+            assert received["Content-Type"], name
+
+
+def test_each_header_is_set_in_one_place(settings: Any) -> None:
+    """Django's own two middlewares beside ours, each around an answer without any header."""
+    settings.SECURE_HSTS_SECONDS = 1
+    sets: list[set[str]] = []
+    for path in ("SecureHeaders", "SecurityMiddleware", "XFrameOptionsMiddleware"):
+        [dotted] = [one for one in settings.MIDDLEWARE if one.endswith(f".{path}")]
+        request = RequestFactory().get("/", secure=True)
+        request.resolver_match = None
+        answer = import_string(dotted)(lambda _request: HttpResponse())(request)
+        sets.append({*answer.headers} - {"Content-Type"})
+        assert sets[-1], dotted
+    assert len(set.union(*sets)) == sum(map(len, sets))
 
 
 @pytest.mark.processes
 def test_error_pages_are_ours_and_show_nothing_inside(site: Site) -> None:
     kinds = every_kind(site)
     for name, sentence in {
-        "400 host": "That could not be understood.",
-        "403 csrf": "This page was open too long.",
+        "400 host": "This server has another name.",
+        "403 csrf": "This page has expired.",
         "404": "hubs",
-        "500": "Something broke on our side.",
+        "500": "Something went wrong on our side.",
     }.items():
         text = kinds[name].body.decode()
         assert sentence in text, name
@@ -282,14 +302,14 @@ def test_cookies_are_for_https_and_this_host_alone(site: Site) -> None:
     try:
         page = site.ask("GET", "/account/login/", headers=HTTPS)
         entered = site.post("/account/login/", {"login": EMAIL, "password": PASSWORD})
-        told = (page.headers.get_all("Set-Cookie") or []) + (
+        fields = (page.headers.get_all("Set-Cookie") or []) + (
             entered.headers.get_all("Set-Cookie") or []
         )
         left = site.post("/account/logout/", {})
     finally:
         site.cookies = kept
-    assert {cookie.partition("=")[0] for cookie in told} >= {"__Host-session", "__Host-csrf"}
-    for cookie in told:
+    assert {cookie.partition("=")[0] for cookie in fields} >= {"__Host-session", "__Host-csrf"}
+    for cookie in fields:
         parts = {part.strip() for part in cookie.split(";")[1:]}
         assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= parts, cookie
         assert not any(part.startswith("Domain") for part in parts)
@@ -300,7 +320,7 @@ def test_cookies_are_for_https_and_this_host_alone(site: Site) -> None:
 def test_only_the_proxy_is_believed_and_only_what_it_adds(site: Site) -> None:
     kept, site.cookies = site.cookies, {}
     try:
-        tried = {"login": "nobody@example.com", "password": "wrong-password"}
+        tried = {"login": "unknown@example.com", "password": "wrong-password"}
         spoofed = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "X-Forwarded-Host": "evil.example"}
         answer = site.post("/account/login/", tried, **spoofed, Forwarded="for=6.6.6.6")
         assert "evil.example" not in answer.body.decode()
@@ -323,15 +343,15 @@ def test_without_a_proxy_nothing_that_is_forwarded_counts(
     with bare:
         for header in ({"X-Forwarded-Proto": "https"}, {"X-Forwarded-Ssl": "on"}, {}):
             answer = bare.ask("GET", "/account/login/", headers=header)
-            assert answer.status == 301, "still http, whatever the header says"
-            assert answer.headers["Location"] == f"https://{HOST}/account/login/"
+            assert answer.status == 400, "still http, whatever the header says"
+            assert b"BEHIND_PROXY=true" in answer.body
     plain = Site(folder, {"PUBLIC_URL": f"http://{HOST}"})
     with plain:
         page = plain.ask("GET", "/account/login/").body.decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None
-        told = {"login": "a@b.example", "password": "wrong-word", "csrfmiddlewaretoken": token[1]}
-        plain.ask("POST", "/account/login/", told, headers={"X-Forwarded-For": "6.6.6.6"})
+        fields = {"login": "a@b.example", "password": "wrong-word", "csrfmiddlewaretoken": token[1]}
+        plain.ask("POST", "/account/login/", fields, headers={"X-Forwarded-For": "6.6.6.6"})
         assert plain.sql(
             "SELECT address FROM devices_auditevent WHERE action = 'person.sign_in_failed'"
         ) == [("127.0.0.1",)]
@@ -386,9 +406,9 @@ def test_a_name_from_the_cloud_is_a_name_everywhere(
     assert len(rows) > 5
     for cell in (cell for row in rows for cell in row):
         assert not cell.startswith(("=", "+", "@", "\t", "\r", "\n")), cell
-    from devices.logs import OneLine
+    from devices.security.log_formatter import SafeFormatter
 
-    line = OneLine("%(levelname)s %(message)s")
+    line = SafeFormatter("%(levelname)s %(message)s")
     for record in caplog.records:
         assert "\n" not in line.format(record)
         assert "\r" not in line.format(record)
@@ -402,8 +422,8 @@ def test_a_name_cannot_add_a_header_to_a_mail(name: str, settings: Any) -> None:
     household = make_household(name[:100])
     client = Client()
     client.force_login(make_owner(household))
-    told = {"email": "guest@example.net", "role": "viewer"}
-    assert client.post(f"/households/{household.pk}/people/", told).status_code == 200
+    fields = {"email": "guest@example.net", "role": "viewer"}
+    assert client.post(f"/households/{household.pk}/people/", fields).status_code == 200
     sent = mail.outbox[-1]
     assert sent.recipients() == ["guest@example.net"]
     assert sent.message()["Bcc"] is None

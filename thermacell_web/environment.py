@@ -5,8 +5,10 @@ A value that cannot be used raises ImproperlyConfigured with one sentence that n
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from email.utils import parseaddr
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -18,13 +20,39 @@ from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 
 YES, NO = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
-START_FILE = Path("run", "start.env")
+SHORTEST_SECRET = 20
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+# How alike a typing error is, as difflib counts; and names that are alike and mean something else.
+CLOSE = 0.82
+OTHERS = frozenset({"HOST", "HOSTS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TZ"})
+# Names in the settings file that are no settings and close to none.
+UNKNOWN: list[str] = []
+START_FILE = Path("run", "start.env")
+# Settings that may hold a secret: NAME_FILE names a file that holds the value instead.
+IN_FILES = frozenset(
+    {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "ENCRYPTION_KEYS", "AUDIT_KEY", "DATABASE_URL"}
+    | {"REDIS_URL", "EMAIL_URL", "MQTT_URL", "READY_TOKEN", "OIDC_CLIENT_SECRET"}
+)
 
 
 def given(name: str) -> str:
-    """Return the variable, stripped; one that is empty counts as not set."""
-    return os.environ.get(name, "").strip()
+    """Return the variable, or what the file holds that NAME_FILE names, stripped; one that is empty
+    counts as not set.
+    """
+    value = os.environ.get(name, "").strip()
+    path = os.environ.get(f"{name}_FILE", "").strip() if name in IN_FILES else ""
+    if not path:
+        return value
+    if value:
+        refuse(f"{name}_FILE", f"be empty while {name} is set: one of the two is enough")
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        text = ""
+    if not text:
+        refuse(f"{name}_FILE", "name a file that this user can read and that is not empty", path)
+    return text
 
 
 def read_env_file(default: Path) -> None:
@@ -37,11 +65,38 @@ def read_env_file(default: Path) -> None:
         refuse("ENV_FILE", "name a file that exists, or be empty to read none", named)
     if not path.is_file():
         return
+    values = dotenv_values(path, interpolate=False, encoding="utf-8")
+    for name in set(values) - known_names():
+        if (near := nearest_name(name)) is not None:
+            raise ImproperlyConfigured(
+                f"{name} in {path} is no setting of this product. Is {near} meant?"
+            )
+        UNKNOWN.append(name)
     # Into os.environ itself, so that every reader, and every process started from here, sees it.
-    for name, value in dotenv_values(path, interpolate=False, encoding="utf-8").items():
+    for name, value in values.items():
         if value is None:
             raise ImproperlyConfigured(f"The line {name!r} in {path} must read NAME=value.")
         os.environ.setdefault(name, value)
+
+
+@cache
+def known_names() -> frozenset[str]:
+    """Return the name of every setting: those that .env.example lists, used or commented out, and
+    NAME_FILE of those that may come from a file.
+    """
+    names = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE)
+    return frozenset(names) | {f"{name}_FILE" for name in IN_FILES}
+
+
+def nearest_name(name: str) -> str | None:
+    """Return the setting that was likely meant by this unknown name, None when none is close.
+
+    A file may hold names for other programs as well: they are close to none.
+    """
+    if name in OTHERS:
+        return None
+    near = get_close_matches(name.strip().upper(), known_names(), n=1, cutoff=CLOSE)
+    return near[0] if near else None
 
 
 def read_start(data_dir: Path) -> dict[str, str]:
@@ -82,12 +137,24 @@ def read_number(name: str, default: int, low: int, high: int) -> int:
     return int(value) if value else default
 
 
-def read_log_level(name: str, default: str) -> str:
-    """Return the name of a logging level."""
-    value = (given(name) or default).upper()
-    if value not in LOG_LEVELS:
-        refuse(name, f"be one of {', '.join(LOG_LEVELS)}", value)
-    return value
+def read_choice(name: str, default: str, choices: Sequence[str]) -> str:
+    """Return one of the choices, as it is written there; the case does not matter."""
+    value = given(name) or default
+    found = {choice.lower(): choice for choice in choices}.get(value.lower())
+    if found is None:
+        refuse(name, f"be one of {', '.join(choices)}", value)
+    return found
+
+
+def read_levels(name: str) -> dict[str, str]:
+    """Return log levels by the name of the logger."""
+    levels = {}
+    for one in filter(None, given(name).replace(" ", "").split(",")):
+        logger, _, level = one.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", logger) or level.upper() not in LOG_LEVELS:
+            refuse(name, "be levels by logger, such as access=WARNING,devices.worker=DEBUG", one)
+        levels[logger] = level.upper()
+    return levels
 
 
 def read_word(name: str, default: str) -> str:
@@ -95,6 +162,14 @@ def read_word(name: str, default: str) -> str:
     value = given(name) or default
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", value):
         refuse(name, "be up to 50 letters, digits, dots, dashes or underscores", value)
+    return value
+
+
+def read_secret(name: str) -> str:
+    """Return a secret of at least 20 characters, or "" when there is none."""
+    value = given(name)
+    if value and len(value) < SHORTEST_SECRET:
+        refuse(name, f"be empty or have at least {SHORTEST_SECRET} characters")
     return value
 
 
@@ -170,7 +245,7 @@ def read_database(name: str, default: Path) -> dict[str, Any]:
     """Return Django's settings for the database: an SQLite file unless the variable says other."""
     if not given(name):
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
-    # Its password is nobody's business: the value is not repeated.
+    # It may hold a password: the value is not repeated.
     must = "be an address such as postgres://user:password@host:5432/name or sqlite:////path/file"
     database = _parsed(dj_database_url.parse, name, must)
     kind = str(database.get("ENGINE", "")).rpartition(".")[2]
@@ -204,7 +279,7 @@ def read_mqtt(name: str) -> str:
     except ValueError:
         usable = False
     if value and not usable:
-        # Its password is nobody's business: the value is not repeated.
+        # It may hold a password: the value is not repeated.
         refuse(name, "be an address such as mqtt://user:password@host:1883 or mqtts://host")
     return value
 
@@ -242,6 +317,19 @@ def read_sender(name: str, default: str) -> str:
     return value
 
 
+def read_contact(name: str, public_url: str, sender: str) -> str:
+    """Return whom a push service may write to: mailto: or https:, else this server's address where
+    it has https, else its sender.
+    """
+    value = given(name)
+    if value and not re.fullmatch(r"mailto:[^@\s<>]+@[^@\s<>]+|https://[^\s/@]+\S*", value):
+        refuse(name, "be mailto: with an e-mail address, or an address that begins with https://")
+    if value:
+        return value
+    is_https = public_url.startswith("https://")
+    return public_url if is_https else f"mailto:{parseaddr(sender)[1]}"
+
+
 def read_addresses(name: str) -> list[str]:
     """Return e-mail addresses, separated by commas."""
     addresses = [one.strip() for one in given(name).split(",") if one.strip()]
@@ -260,6 +348,22 @@ def read_file(name: str, base: Path) -> Path | None:
     path = (base / given(name)).resolve()
     if path.is_dir() or not path.parent.is_dir():
         refuse(name, "be a file in a folder that exists", str(path))
+    return path
+
+
+def read_folder(name: str, default: Path, base: Path) -> Path:
+    """Return a folder, which has to be there if it is named; a relative path counts from base."""
+    path = (base / given(name)).resolve() if given(name) else default
+    if given(name) and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+        refuse(name, "be a folder that exists and that this user can write to", str(path))
+    return path
+
+
+def read_program(name: str, base: Path) -> Path | None:
+    """Return a program's path, or None when there is none; a relative one counts from base."""
+    path = (base / given(name)).resolve() if given(name) else None
+    if path is not None and not (path.is_file() and os.access(path, os.X_OK)):
+        refuse(name, "be a program that this user can run", str(path))
     return path
 
 

@@ -1,11 +1,10 @@
-"""The OpenID Connect issuer that may also say who somebody is, from the environment."""
+"""The OpenID Connect issuer that people may sign in with, read from the environment."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from devices.rainmaker.address_guard import is_this_machine
 from thermacell_web.environment import given, refuse
-
-HERE = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ def read_issuer() -> Issuer | None:
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
-        usable = parts.scheme == "https" or (parts.scheme == "http" and host in HERE)
+        usable = parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(host))
         usable = usable and bool(host) and parts.port != 0
         usable = usable and not (parts.query or parts.fragment or parts.username)
     except ValueError:

@@ -46,7 +46,7 @@ class KeyRing:
         return self._fernet
 
     def newest_since(self) -> datetime | None:
-        """Return since when the newest key has been in use; None when nobody wrote it down."""
+        """Return since when the newest key has been in use; None when that was not recorded."""
         since = _read(self.path).get("encryption_since") if self.path else None
         try:
             return datetime.fromisoformat(str(since)).astimezone(UTC) if since else None
@@ -102,17 +102,19 @@ def read_keys(data_dir: Path) -> Keys:
     The file is created once, readable by its owner only.
     """
     path = data_dir / "keys.json"
-    said = {name: given(name) for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "AUDIT_KEY")}
-    kept = {} if all(said.values()) else _kept_keys(path)
-    encryption = _split(said["ENCRYPTION_KEYS"] or kept["encryption"])
-    secret = said["SECRET_KEY"] or kept["secret"]
-    audit = said["AUDIT_KEY"] or kept["audit"]
+    from_environment = {
+        name: given(name) for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "AUDIT_KEY")
+    }
+    kept = {} if all(from_environment.values()) else _kept_keys(path)
+    encryption = _split(from_environment["ENCRYPTION_KEYS"] or kept["encryption"])
+    secret = from_environment["SECRET_KEY"] or kept["secret"]
+    audit = from_environment["AUDIT_KEY"] or kept["audit"]
     if not _is_strong(secret, SHORTEST_SECRET):
         refuse("SECRET_KEY", f"be at least {SHORTEST_SECRET} random characters")
     if not _is_strong(audit, SHORTEST_AUDIT_KEY):
         refuse("AUDIT_KEY", f"be at least {SHORTEST_AUDIT_KEY} random characters")
     try:
-        ring = KeyRing(encryption, None if said["ENCRYPTION_KEYS"] else path)
+        ring = KeyRing(encryption, None if from_environment["ENCRYPTION_KEYS"] else path)
     except ValueError:
         refuse("ENCRYPTION_KEYS", "be Fernet keys, separated by commas (`make key` prints one)")
     return Keys(secret=secret, ring=ring, audit=audit)

@@ -7,22 +7,28 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 
 from thermacell_web.environment import (
+    LOG_LEVELS,
     read_addresses,
     read_bool,
+    read_choice,
     read_clouds,
+    read_contact,
     read_data_dir,
     read_database,
     read_email,
     read_env_file,
     read_file,
+    read_folder,
     read_hosts,
-    read_log_level,
+    read_levels,
     read_mqtt,
     read_number,
     read_origin,
     read_pem,
     read_places,
+    read_program,
     read_redis,
+    read_secret,
     read_sender,
     read_start,
     read_time_zone,
@@ -79,25 +85,28 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "devices.middleware.RequestContext",
     "devices.middleware.SecureHeaders",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "devices.middleware.Alive",
     "csp.middleware.CSPMiddleware",
+    "devices.middleware.KnownProxy",
     "devices.middleware.Compressed",
-    "devices.middleware.OnlyFormVerbs",
-    "devices.unchanged.Unchanged",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "devices.middleware.Refusals",
+    "devices.views.not_modified.NotModified",
+    "devices.security.session_cookie.SealedSessions",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "devices.middleware.Language",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "devices.middleware.RequestContext",
     "devices.middleware.SessionLimits",
+    "devices.views.access.HouseholdZone",
 ]
 
 ROOT_URLCONF = "thermacell_web.urls"
@@ -113,13 +122,15 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "devices.context.page",
+                "devices.context_processors.page",
             ],
         },
-    },
+    }
 ]
 
 _database = read_database("DATABASE_URL", DATA_DIR / "db.sqlite3")
+# Several machines may share it, each with a clock of its own: see devices/models/database_clock.py.
+DATABASE_CLOCK = not _database["ENGINE"].endswith("sqlite3")
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a deferred transaction that turns to writing fails at once under WAL, whatever
     # the timeout (SQLite documentation, "Transactions"). NORMAL keeps WAL consistent.
@@ -131,6 +142,37 @@ if _database["ENGINE"].endswith("sqlite3"):
             "PRAGMA cache_size=-20000;PRAGMA foreign_keys=ON;"
         ),
     }
+else:
+    # A server that vanished from the network is noticed within half a minute, at either end, and
+    # nothing holds a lock for longer: then its transaction is rolled back and the work is tried
+    # again (PostgreSQL documentation: libpq parameters, client connection defaults).
+    _database.setdefault("OPTIONS", {})
+    _database["OPTIONS"] = {
+        "connect_timeout": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+        **_database["OPTIONS"],
+    }
+    _limits = {
+        "lock_timeout": "20s",
+        "idle_in_transaction_session_timeout": "20s",
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+    _given = _database["OPTIONS"].get("options", "")
+    _database["OPTIONS"]["options"] = " ".join(
+        [*(f"-c {name}={value}" for name, value in _limits.items()), _given]
+    ).strip()
+# A household's server shares its memory among as few processes as can be.
+_is_small = _database["ENGINE"].endswith("sqlite3")
+# That serve pages: a password that is checked in one keeps no page of the other waiting. That carry
+# out cloud calls (1: all in threads of one process).
+WEB_PROCESSES = read_number("WEB_PROCESSES", 2, 1, 64)
+WORKER_PROCESSES = read_number("WORKER_PROCESSES", 1 if _is_small else 3, 1, 64)
 _database["CONN_MAX_AGE"] = 600
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
@@ -139,13 +181,18 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = read_redis("REDIS_URL")
 CACHES = {
     "default": (
-        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
-        if REDIS_URL
-        else {
-            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-            "LOCATION": DATA_DIR / "cache",
-            "OPTIONS": {"MAX_ENTRIES": 10000},
+        {
+            "BACKEND": "devices.security.shared_cache.RedisOrDatabase",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {
+                "serializer": "devices.security.cache_values.Json",
+                "socket_connect_timeout": 3,
+                "socket_timeout": 5,
+            },
+            "VERSION": 2,  # values of version 1 were pickles
         }
+        if REDIS_URL
+        else {"BACKEND": "devices.security.shared_cache.DatabaseCache"}
     )
 }
 
@@ -154,15 +201,14 @@ CACHES = {
 Q_CLUSTER = {
     "name": read_word("CLUSTER_NAME", "thermacell-web"),
     "orm": "default",
-    "workers": 3,
+    "broker_class": "devices.taskqueue.allow_list.Broker",
+    "workers": max(WORKER_PROCESSES, 3),
     "queue_limit": 3,
     "bulk": 1,
     "poll": 0.25,
     "timeout": 180,
     "retry": 600,
-    "max_attempts": 3,
     "ack_failures": True,
-    "catch_up": False,
     "save_limit": -1,
     "recycle": 500,
     "guard_cycle": 1,
@@ -171,7 +217,7 @@ Q_CLUSTER = {
 
 AUTH_USER_MODEL = "devices.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["devices.security.password_hashing.BoundedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
@@ -182,7 +228,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "hubs"
-ACCOUNT_ADAPTER = "devices.adapter.InvitedOnly"
+ACCOUNT_ADAPTER = "devices.security.allauth_adapters.InvitedOnly"
+USERSESSIONS_ADAPTER = "devices.security.allauth_adapters.EndedSessions"
+ACCOUNT_FORMS = {"reset_password": "devices.forms.password_reset.RequestForm"}
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "devices.households.password_links.PasswordLinks"  # noqa: S105
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
@@ -192,30 +241,26 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 # Every other session ends: its hash no longer fits the new password.
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
-# For each address (ip), each account (key: what was typed as such) and each person (user). Links
-# are one-time links looked at or used.
+# For each address (ip), each account (key: what was typed as such) and each person (user). How
+# fast one account's password may be tried is in devices/security/sign_in_pace.py.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
-    "login_failed": "10/m/ip,5/5m/key",
+    "login_failed": "10/m/ip",
     "reset_password": "20/m/ip,5/m/key",
     "reset_password_from_key": "20/m/ip",
     "change_password": "5/m/user",
     "reauthenticate": "10/m/user",
-    "invite": "30/h/user,60/h/ip",
-    "link": "60/m/ip",
 }
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
-PASSWORD_RESET_TIMEOUT = int(timedelta(hours=24).total_seconds())
 
-MFA_ADAPTER = "devices.adapter.SealedFactors"
+MFA_ADAPTER = "devices.security.allauth_adapters.SealedFactors"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 # Addresses are bound by the invitation; there is no page to verify them again.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_ISSUER = "Thermacell Web"
 
-# Somebody else may say who a person is: only of people who are here already, by an address that
-# the issuer calls verified.
+# An OpenID Connect issuer may sign people in who linked it here; see devices/security/oidc.py.
 OIDC = read_issuer()
 if OIDC is not None:
     INSTALLED_APPS += ["allauth.socialaccount", "allauth.socialaccount.providers.openid_connect"]
@@ -237,12 +282,12 @@ SOCIALACCOUNT_PROVIDERS = (
     if OIDC is not None
     else {}
 )
-SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
-SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_ADAPTER = "devices.security.oidc.KnownPeopleOnly"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
 
-# A session ends when nobody used it for so long, and in any case after so many days. That of staff
+# A session ends when it is idle for so long, and in any case after so many days. That of staff
 # ends sooner: see STAFF_IDLE.
+SESSION_ENGINE = "devices.security.session_store"
 SESSION_IDLE = timedelta(hours=read_number("SESSION_IDLE_HOURS", 72, 1, 24 * 90))
 SESSION_LONGEST = timedelta(days=read_number("SESSION_DAYS", 30, 1, 365))
 STAFF_IDLE, STAFF_LONGEST = timedelta(minutes=30), timedelta(hours=12)
@@ -253,14 +298,22 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 if IS_HTTPS:
     SESSION_COOKIE_NAME = "__Host-session"
     CSRF_COOKIE_NAME = "__Host-csrf"
-CSRF_FAILURE_VIEW = "devices.views.typed.csrf_failure"
-SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked from this very machine, behind any proxy
+CSRF_FAILURE_VIEW = "devices.views.form_drafts.csrf_failure"
+# asked from this very machine, behind any proxy
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IS_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
+# Beyond this very host only when its administrator says so: a name below it may still serve http,
+# and one on the browsers' preload list stays there for months.
+_hsts = read_choice("HSTS", "host", ("host", "subdomains", "preload"))
+SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS and _hsts in {"subdomains", "preload"}
+SECURE_HSTS_PRELOAD = IS_HTTPS and _hsts == "preload"
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which ask for both
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 BEHIND_PROXY = read_bool("BEHIND_PROXY")
+# This server itself speaks http only: without a trusted proxy each redirect would end here again,
+# see middleware.KnownProxy.
+SECURE_SSL_REDIRECT = IS_HTTPS and BEHIND_PROXY
 # How many proxies of ours add to X-Forwarded-For: what stands before theirs is hearsay.
 PROXY_COUNT = read_number("PROXY_COUNT", 1, 1, 10)
 if BEHIND_PROXY:
@@ -277,6 +330,7 @@ CONTENT_SECURITY_POLICY = {
         # a sign-in form that leads on to the issuer is followed there
         "form-action": [SELF, *([OIDC.origin] if OIDC is not None else [])],
         "manifest-src": [SELF],
+        "worker-src": [SELF],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
     }
@@ -317,17 +371,38 @@ STORAGES = {
     },
 }
 
+LOG_FORMAT = read_choice("LOG_FORMAT", "text", ("text", "json"))
+# Where `manage.py start` lets its processes write.
+LOG_TO = read_choice("LOG_TO", "files", ("files", "stdout"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"()": "devices.logs.OneLine", "format": "%(asctime)s %(levelname)s %(message)s"}
+        "text": {
+            "()": "devices.security.log_formatter.SafeFormatter",
+            "format": "%(asctime)s %(levelname)s %(message)s",
+        },
+        "json": {"()": "devices.security.log_formatter.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": read_log_level("LOG_LEVEL", "INFO")},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
+        "errors": {
+            "class": "devices.security.log_formatter.ErrorFile",
+            "folder": DATA_DIR,
+            "formatter": "json",
+            "level": "ERROR",
+        },
+    },
+    "root": {
+        "handlers": ["stderr", "errors"],
+        "level": read_choice("LOG_LEVEL", "INFO", LOG_LEVELS),
+    },
     "loggers": {
-        "urllib3": {"level": "INFO"},  # below that it writes down whole addresses
         "django-q": {"handlers": [], "propagate": True, "level": "WARNING"},
+        "gunicorn.error": {"handlers": [], "propagate": True, "level": "WARNING"},
+        "waitress.queue": {"level": "ERROR"},  # a page may wait for a moment
+        **{name: {"level": level} for name, level in read_levels("LOG_LEVELS").items()},
+        "urllib3": {"level": "INFO"},  # below that it writes down whole addresses
     },
 }
 
@@ -358,10 +433,27 @@ MQTT_CA_PEM = read_pem("MQTT_CA_FILE", BASE_DIR)
 MQTT_CLIENT_PEM = read_pem("MQTT_CLIENT_FILE", BASE_DIR)
 # The hosts that a notice may be sent to by a service that stands on a host of its own.
 NOTIFY_HOSTS = read_places("NOTIFY_HOSTS", "ntfy.sh")
+# Push services that may be called inside a private network, and whom a push service may write to.
+PUSH_HOSTS = read_places("PUSH_HOSTS", "")
+PUSH_CONTACT = read_contact("PUSH_CONTACT", PUBLIC_URL, DEFAULT_FROM_EMAIL)
 # How long audit rows are kept; 0 is for ever. And where the trail's head goes once a day, so that
-# a trail that was cut or written anew is found even when the key was known.
+# a trail that was cut or rewritten is found even when the key was known.
 AUDIT_KEEP_DAYS = read_number("AUDIT_KEEP_DAYS", 0, 0, 36500)
+# What ended without an install of its own, such as plans and invitations; 0 is for ever.
+ENDED_KEEP_DAYS = read_number("ENDED_KEEP_DAYS", 365, 0, 36500)
+# Backups made by themselves: how often (0 is never), how many are kept, where, and a program of the
+# administrator's that is called with each file.
+BACKUP_EVERY_HOURS = read_number("BACKUP_EVERY_HOURS", 24, 0, 24 * 31)
+BACKUP_KEEP = read_number("BACKUP_KEEP", 7, 1, 1000)
+BACKUP_DIR = read_folder("BACKUP_DIR", DATA_DIR / "backups", BASE_DIR)
+BACKUP_HOOK = read_program("BACKUP_HOOK", BASE_DIR)
+# Where the trail ended is also kept in the data folder, in three files; see devices/audit/marks.py.
+AUDIT_MARKS = tuple(DATA_DIR / folder / "audit-marks.jsonl" for folder in ("", "log", "backups"))
 AUDIT_HEADS_FILE = read_file("AUDIT_HEADS_FILE", BASE_DIR)
 AUDIT_HEADS_MAIL = read_addresses("AUDIT_HEADS_MAIL")
+# Who has it may read /metrics and the details of /readyz without a session.
+READY_TOKEN = read_secret("READY_TOKEN")
+# The largest form that is read at all; the longest list of hubs is a tenth of it.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 # For each personal token; sixty hubs asked for one by one, each minute, need half of it.
 API_ASKS_A_MINUTE = read_number("API_ASKS_A_MINUTE", 120, 1, 1_000_000)

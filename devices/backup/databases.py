@@ -18,7 +18,8 @@ from urllib.parse import quote
 from django.db import connection, transaction
 
 from devices.backup import CannotKeep
-from devices.models.ota import LIVE
+from devices.models.install import LIVE
+from thermacell_web.environment import given
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -74,7 +75,7 @@ class Sqlite:
         self.path = Path(connection.settings_dict["NAME"])
 
     def copy_to(self, target: Path) -> Contents:
-        """Copy everything that is committed now, whoever writes meanwhile; check the copy."""
+        """Copy everything that is committed now, while others write; check the copy."""
         if not self.path.exists():
             raise CannotKeep(f"There is nothing to back up: {self.path} does not exist yet.")
         target.touch(mode=0o600)
@@ -95,7 +96,7 @@ class Sqlite:
                 ) from problem
 
     def require_unused(self) -> None:
-        """The caller has looked for processes of this folder; nobody else reaches the file."""
+        """The caller has looked for processes of this folder; nothing else reaches the file."""
 
     @contextmanager
     def staged(self, copy: Path, data_dir: Path, name: str) -> Iterator[dict[str, str]]:
@@ -148,7 +149,7 @@ class Postgres:
             self.schema = cursor.fetchone()[0] or "public"
 
     def copy_to(self, target: Path) -> Contents:
-        """Dump one snapshot of the schema, in the custom format, whoever writes meanwhile."""
+        """Dump one snapshot of the schema, in the custom format, while others write."""
         program = _program("pg_dump")
         target.touch(mode=0o600)
         with transaction.atomic(), connection.cursor() as cursor:
@@ -170,7 +171,7 @@ class Postgres:
         return held
 
     def require_unused(self) -> None:
-        """Raise CannotKeep while anybody else is connected to the database."""
+        """Raise CannotKeep while another client is connected to the database."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -180,7 +181,7 @@ class Postgres:
         if others:
             raise CannotKeep(
                 f"The database is in use by {others} other connection{'s' * (others > 1)}: stop "
-                "whatever works with it first. Nothing was changed."
+                "the programs that use it first. Nothing was changed."
             )
 
     @contextmanager
@@ -213,7 +214,8 @@ class Postgres:
         script.unlink()
         self._staged = staged
         try:
-            yield {"DATABASE_URL": _with_schema(os.environ["DATABASE_URL"], staged)}
+            url = _with_schema(given("DATABASE_URL"), staged)
+            yield {"DATABASE_URL": url, "DATABASE_URL_FILE": ""}
         finally:
             with connection.cursor() as cursor:
                 cursor.execute(f'DROP SCHEMA IF EXISTS "{staged}" CASCADE')
@@ -253,19 +255,19 @@ def _program(name: str) -> str:
 
 def _run(command: list[str]) -> bytes:
     """Run one of PostgreSQL's programs on our database and return what it says."""
-    told = connection.settings_dict
+    values = connection.settings_dict
     names = {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGPASSWORD": "PASSWORD"}
-    environment = {**os.environ, "PGDATABASE": str(told["NAME"])}
-    environment |= {name: str(told[key]) for name, key in names.items() if told.get(key)}
+    environment = {**os.environ, "PGDATABASE": str(values["NAME"])}
+    environment |= {name: str(values[key]) for name, key in names.items() if values.get(key)}
     environment |= {
-        name: str(told["OPTIONS"][option])
+        name: str(values["OPTIONS"][option])
         for name, option in (
             ("PGSSLMODE", "sslmode"),
             ("PGSSLROOTCERT", "sslrootcert"),
             ("PGSSLCERT", "sslcert"),
             ("PGSSLKEY", "sslkey"),
         )
-        if told["OPTIONS"].get(option)
+        if values["OPTIONS"].get(option)
     }
     ended = subprocess.run(  # noqa: S603 - a program found on the path, with our own arguments
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False

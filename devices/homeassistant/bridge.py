@@ -1,99 +1,71 @@
-"""The bridge: what the tables say goes to each household's broker, and presses come back.
+"""The bridge: publishes what the tables say to each household's broker, and takes presses back.
 
-One bridge works at a time (a lease, as for the loops). The broker keeps what was published, so a
-bridge that starts or a broker that comes back is told everything anew and nothing else is needed.
-Only this thread touches the tables; the lines have threads of their own.
+One bridge works at a time (a lease, as for the loops). The broker keeps what was published. A
+bridge that starts, or a broker that comes back, is sent the states again and the announcements it
+lost. Only this thread touches the tables; each connection has a thread of its own.
 """
 
 import logging
-import os
-import uuid
-from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
-from django.db.models import Count, Sum
+from django.db import DatabaseError
 from django.utils import timezone
 
-from devices.broker import Broker, BrokerUnusable
-from devices.homeassistant.discovery import ONLINE, Home, messages, removal
-from devices.homeassistant.line import Connected, Event, Heard, Line, Lost, leave
-from devices.homeassistant.mirror import home_of, hubs_of, nodes_of
-from devices.homeassistant.press import press
-from devices.homelink import broker_of
+from devices.audit import log as audit_log
+from devices.fleet.sync import ask_reading
+from devices.homeassistant.broker import Broker, BrokerUnusable
+from devices.homeassistant.commands import check, choose_when, press, should_ask_first
+from devices.homeassistant.discovery import BIRTH, BIRTH_TOPIC, CHECK, WHEN, Home
+from devices.homeassistant.mqtt_connection import (
+    Connected,
+    Event,
+    Lost,
+    MqttConnection,
+    Received,
+    leave,
+)
+from devices.homeassistant.place import CLEARED_WITHIN_S, STOCK_WITHIN_S, Place, WaitingPress
+from devices.homeassistant.settings import broker_of
+from devices.homeassistant.snapshot import home_of, nodes_of
 from devices.models import (
     Actor,
-    Beat,
+    AuditAction,
+    HomeAssistantHub,
     HomeAssistantLink,
     Household,
     LineState,
     Node,
-    audit,
 )
-from devices.models.account import Unsealable
-from devices.models.beat import BRIDGE
+from devices.models.lease import BRIDGE
+from devices.security.encryption import DecryptionError
+from devices.taskqueue.connections import drop_broken_connections
+from devices.taskqueue.leases import Lease
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=15)
 BEAT_EVERY_S = 3.0
 LOOK_EVERY_S = 0.5
-# Home Assistant's own, whatever its discovery prefix (integrations/mqtt, "Birth and last will").
-BIRTH_TOPIC, BIRTH = "homeassistant/status", b"online"
-# More presses than this in a minute are not people's; the rest are not even looked at.
+REFUSALS_EVERY_S = 60.0
+# A press waits this long at most for a fresh reading of the hub.
+READING_WITHIN_S = 20.0
+# More presses than this in a minute do not come from people; the rest are ignored.
 PRESSES_A_MINUTE = 30
-# How long at most a broker has to say what it still holds of a household that was switched off.
-LEFT_OVERS_WITHIN_S = 30.0
-
-
-@dataclass
-class Place:
-    """One household as it stands at its broker."""
-
-    link: HomeAssistantLink
-    home: Home
-    broker: Broker
-    line: Line
-    published: dict[str, str] = field(default_factory=dict)
-    revisions: dict[int, int] = field(default_factory=dict)
-    is_stale: bool = True
-    test_sent_at: datetime | None = None
-    presses: list[float] = field(default_factory=list)
-    connected_at: float | None = None
-    # Of a place that is only tidied: what was said to learn whether all left-overs have come.
-    marker: str = ""
-    has_removed: bool = False
-    is_tidy: bool = False
-
-    @property
-    def knows_left_overs(self) -> bool:
-        """Did the broker say all that it kept, or had it long enough to?
-
-        A line is connected a moment before this place is told so.
-        """
-        if self.connected_at is None:
-            return False
-        return self.is_tidy or monotonic() - self.connected_at > LEFT_OVERS_WITHIN_S
-
-    def read_anew(self) -> None:
-        """Have every hub read again; which are shown stays known, for one may have left since."""
-        self.revisions = dict.fromkeys(self.revisions, -1)
 
 
 class Bridge:
-    """Runs until stop(). Whatever ends it, the broker's last will tells Home Assistant."""
+    """Runs until stop(). However it ends, the broker's last will tells Home Assistant."""
 
     def __init__(self) -> None:
-        self.holder = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.lease = Lease(BRIDGE, LEASE)
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.places: dict[int, Place] = {}
         self.is_stopping = self.is_mine = False
-        self.beat_due = self.look_due = 0.0
-        self.seen = ""
+        self.beat_due = self.look_due = self.refusals_due = 0.0
+        self.seen: object = None
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -107,57 +79,64 @@ class Bridge:
             self.close()
 
     def turn(self) -> None:
-        """Do what is due, then listen until something is due again: half a second at most."""
+        """Do what is due, then handle events until the next thing is: half a second at most."""
         try:
             if monotonic() >= self.beat_due:
                 self.beat_due = monotonic() + (BEAT_EVERY_S if self.is_mine else 1.0)
-                self._hold()
+                self._renew()
             if self.is_mine and monotonic() >= self.look_due:
                 self.look_due = monotonic() + LOOK_EVERY_S
                 self._look()
-            self._answer(until=min(self.beat_due, self.look_due if self.is_mine else self.beat_due))
+            until = min(self.beat_due, self.look_due if self.is_mine else self.beat_due)
+            self._handle_events(until)
         except DatabaseError:
             log.exception("homeassistant: the database did not answer; trying again")
-            close_old_connections()
+            drop_broken_connections()
             self.beat_due = self.look_due = monotonic() + 1.0
             sleep(1.0)
 
     def close(self) -> None:
-        """Say offline everywhere and give the lease back."""
+        """Decide what waits, publish offline everywhere and release the lease."""
+        if self.is_mine:
+            for place in self.places.values():
+                self._decide_waiting(place, at_once=True)
         self._leave_all()
         if self.is_mine:
             self.is_mine = False
-            with suppress(DatabaseError):
-                Beat.give_back(BRIDGE, self.holder)
+            self.lease.release()
 
-    def _hold(self) -> None:
-        now, was_mine = timezone.now(), self.is_mine
-        hold = Beat.renew if was_mine else Beat.take
-        self.is_mine = hold(BRIDGE, self.holder, now, LEASE)
+    def _renew(self) -> None:
+        was_mine = self.is_mine
+        self.is_mine = self.lease.renew() if was_mine else self.lease.acquire()
         if was_mine and not self.is_mine:
             log.warning("homeassistant: another bridge took over")
             self._leave_all()
         elif self.is_mine and not was_mine:
-            self.seen, self.look_due = "", 0.0
+            self.seen, self.look_due = None, 0.0
 
     # The tables
 
     def _look(self) -> None:
-        """Bring every broker to what the tables say; two small queries when nothing changed."""
-        of_links = HomeAssistantLink.objects.aggregate(n=Count("pk"), r=Sum("revision"))
-        fingerprint = f"{Node.objects.fingerprint()} {of_links['n']}-{of_links['r'] or 0}"
-        fingerprint += f" {Household.objects.count()}"
-        if fingerprint != self.seen:
+        """Bring every broker up to date with the tables; three queries when nothing changed."""
+        links = HomeAssistantLink.objects.values_list("pk", "revision", "household__language")
+        seen = (Node.objects.present().fingerprint(), list(links), Household.objects.count())
+        if seen != self.seen:
             self._follow_links()
-            self.seen = fingerprint
+            self.seen = seen
             for place in self.places.values():
                 place.is_stale = True
+        if monotonic() >= self.refusals_due:
+            self.refusals_due = monotonic() + REFUSALS_EVERY_S
+            HomeAssistantHub.drop_old_refusals(timezone.now())
         for place in list(self.places.values()):
-            if not place.line.is_connected:
+            if not place.connection.is_connected:
                 continue
-            if place.link.is_on and place.is_stale:
-                self._tell(place)
-            elif not place.link.is_on and place.knows_left_overs:
+            if place.link.is_on and place.knows_stock(STOCK_WITHIN_S):
+                if place.is_stale:
+                    place.publish_hubs()
+                place.send_test()
+                self._decide_waiting(place)
+            elif not place.link.is_on and place.knows_stock(CLEARED_WITHIN_S):
                 self._leave(place, clear=True)
 
     def _follow_links(self) -> None:
@@ -169,191 +148,181 @@ class Bridge:
         for pk in list(self.places):
             place, link = self.places[pk], links.get(pk)
             if link and link.is_announced and not (link.is_on or place.published):
-                place.link = link  # only the broker can say what an earlier bridge left there
-                continue
-            if link is None or not link.is_on or self._wanted(link) != (place.home, place.broker):
+                place.link = link  # only the broker knows what an earlier bridge left there
+            elif (
+                link is None or not link.is_on or self._place_of(link) != (place.home, place.broker)
+            ):
                 self._leave(place, clear=True)
-                continue
-            if link.revision != place.link.revision:
-                place.read_anew()  # what may be pressed may be another now
-            place.link = link
+            else:
+                place.follow(link)
         for link in links.values():
             if link.pk not in self.places and (link.is_on or link.is_announced):
                 self._join(link)
             elif not link.is_on:
-                link.stands(LineState.OFF)
+                link.set_state(LineState.OFF)
 
-    def _wanted(self, link: HomeAssistantLink) -> tuple[Home, Broker | None]:
-        """Return where this household is to be; no broker with what is wrong in the link."""
+    def _place_of(self, link: HomeAssistantLink) -> tuple[Home, Broker | None]:
+        """Return topics and broker for this household; without a broker the link says why."""
         try:
             return home_of(link), broker_of(link)
-        except Unsealable:
-            link.stands(LineState.LOST, "unsealable")
+        except DecryptionError:
+            link.set_state(LineState.LOST, "unsealable")
         except BrokerUnusable:
-            link.stands(LineState.LOST, "unusable")
+            link.set_state(LineState.LOST, "unusable")
         return home_of(link), None
 
     def _join(self, link: HomeAssistantLink) -> None:
-        home, broker = self._wanted(link)
+        home, broker = self._place_of(link)
         if broker is None:
             if not link.trouble:
-                link.stands(LineState.LOST, "no_broker")
+                link.set_state(LineState.LOST, "no_broker")
             return
-        filters = [home.install_topics, home.config_topics, home.test_topic]
+        filters = [*home.command_topics, home.config_topics, home.test_topic]
         filters += sorted({BIRTH_TOPIC, f"{home.discovery_prefix}/status"})
-        line = Line(broker, home.status_topic, filters, self.events)
-        self.places[link.pk] = Place(link, home, broker, line)
-        link.stands(LineState.WAITING)
-        line.start()
+        connection = MqttConnection(broker, home.status_topic, filters, self.events)
+        self.places[link.pk] = Place(link, home, broker, connection)
+        link.set_state(LineState.WAITING)
+        connection.start()
 
     def _leave(self, place: Place, *, clear: bool = False) -> None:
-        """End the line; with clear, take back everything that was published."""
-        if clear and place.line.is_connected:
-            for topic in place.published:
-                place.line.publish(topic, "")
-        leave([place.line])
+        """End the connection; with clear, remove everything that was published first."""
+        if clear and place.connection.is_connected:
+            for topic in {**place.kept, **place.published}:
+                place.connection.publish(topic, "")
+        leave([place.connection])
         del self.places[place.link.pk]
         if clear:
-            place.link.heard(is_announced=False, announced_hubs=0)
+            place.link.note(is_announced=False, announced_hubs=0)
 
     def _leave_all(self) -> None:
-        leave([place.line for place in self.places.values()])
+        leave([place.connection for place in self.places.values()])
         self.places.clear()
 
-    def _tell(self, place: Place) -> None:
-        """Publish what changed since it was published last; only changed hubs are read."""
-        link = place.link
-        now_known = dict(nodes_of(link).values_list("pk", "revision"))
-        for number in place.revisions.keys() - now_known.keys():
-            self._remove(place, number)
-        changed = [pk for pk, revision in now_known.items() if place.revisions.get(pk) != revision]
-        for hub, revision in hubs_of(link, changed):
-            for topic, payload in messages(place.home, hub).items():
-                self._publish(place, topic, payload)
-            place.revisions[hub.number] = revision
-        self._publish(place, place.home.status_topic, ONLINE)
-        self._test(place)
-        place.is_stale = False
-        if (link.announced_hubs, link.is_announced) != (len(now_known), True):
-            link.heard(announced_hubs=len(now_known), is_announced=True)
+    # The connections
 
-    def _publish(self, place: Place, topic: str, payload: str) -> None:
-        if place.published.get(topic) != payload and place.line.publish(topic, payload):
-            place.published[topic] = payload
-
-    def _remove(self, place: Place, number: int) -> None:
-        for topic in removal(place.home, number):
-            place.line.publish(topic, "")
-            place.published.pop(topic, None)
-        place.revisions.pop(number, None)
-        place.has_removed = True
-
-    def _test(self, place: Place) -> None:
-        asked_at = place.link.test_asked_at
-        if place.link.is_testing and place.test_sent_at != asked_at and asked_at is not None:
-            place.test_sent_at = asked_at
-            place.line.publish(place.home.test_topic, asked_at.isoformat(), retain=False)
-
-    # The lines
-
-    def _answer(self, *, until: float) -> None:
-        """Do what the lines heard, until the next look is due."""
+    def _handle_events(self, until: float) -> None:
+        """Handle what arrives on the connections, until the next look is due."""
         while True:
             try:
                 event = self.events.get(timeout=max(0.0, until - monotonic()))
             except Empty:
                 return
-            place = next((one for one in self.places.values() if one.line is event.line), None)
+            places = self.places.values()
+            place = next((one for one in places if one.connection is event.connection), None)
             if place is not None:
-                self._take(place, event)
+                self._handle(place, event)
             if monotonic() >= until:
                 return
 
-    def _take(self, place: Place, event: Event) -> None:
+    def _handle(self, place: Place, event: Event) -> None:
         if isinstance(event, Connected):
             log.info("homeassistant: connected to %s", place.broker)
-            place.link.stands(LineState.CONNECTED)
-            place.connected_at = monotonic()
-            self._begin_anew(place)
-            if not place.link.is_on:
-                self._mark(place)
+            place.link.set_state(LineState.CONNECTED)
+            place.connected()
         elif isinstance(event, Lost):
             log.warning("homeassistant: no connection to %s (%s)", place.broker, event.trouble)
-            place.link.stands(LineState.LOST, event.trouble)
-            place.connected_at, place.is_tidy = None, False
+            place.link.set_state(LineState.LOST, event.trouble)
+            place.disconnected()
         else:
-            self._hear(place, event)
+            self._received(place, event)
 
-    def _begin_anew(self, place: Place) -> None:
-        place.published = dict.fromkeys(place.published, "")  # all of it is to be said again
-        place.read_anew()
-        place.is_stale = True
-
-    def _hear(self, place: Place, event: Heard) -> None:
+    def _received(self, place: Place, event: Received) -> None:
         number = place.home.number_in(event.topic)
         if event.topic.endswith("/config"):
-            self._clear_left_over(place, event, number)
+            if event.is_retained and event.payload:
+                self._announcement_found(place, event, number)
         elif event.topic == place.home.test_topic:
             self._test_came_back(place, event)
         elif event.topic.endswith("/status"):
             if event.payload == BIRTH and not event.is_retained:
                 log.info("homeassistant: Home Assistant at %s started", place.broker)
-                self._begin_anew(place)
+                place.take_stock()  # what the broker kept is not published again
         elif number is not None and event.payload:
-            self._press(place, event, number)
+            self._command(place, event, number)
 
-    def _clear_left_over(self, place: Place, event: Heard, number: int | None) -> None:
-        """Remove what was announced by an earlier bridge and is no longer there."""
-        if not event.is_retained or number is None or not event.payload:
-            return
-        if not nodes_of(place.link).filter(pk=number).exists() or not place.link.is_on:
-            self._remove(place, number)
-
-    def _mark(self, place: Place) -> None:
-        """Say something that comes back after all that the broker kept, and after what was removed
-        so far: a broker has no word of its own for that.
-        """
-        place.marker, place.has_removed = uuid.uuid4().hex, False
-        place.line.publish(place.home.test_topic, place.marker, retain=False)
-
-    def _marker_came_back(self, place: Place) -> None:
-        if place.has_removed:
-            self._mark(place)
+    def _announcement_found(self, place: Place, event: Received, number: int | None) -> None:
+        """Note what the broker kept; remove a hub that is no longer there."""
+        if number is not None:
+            is_shown = nodes_of(place.link).filter(pk=number).exists()
+        elif event.topic == place.home.bridge_topic:
+            is_shown = True
         else:
-            place.is_tidy, self.look_due = True, 0.0
+            return
+        if place.link.is_on and is_shown:
+            place.kept[event.topic] = event.payload.decode(errors="replace")
+        else:
+            place.remove(event.topic, number)
 
-    def _test_came_back(self, place: Place, event: Heard) -> None:
+    def _test_came_back(self, place: Place, event: Received) -> None:
         if place.marker and event.payload == place.marker.encode():
-            self._marker_came_back(place)
+            place.marker_came_back()
+            self.look_due = 0.0
             return
         sent_at = place.test_sent_at
         if sent_at is not None and event.payload == sent_at.isoformat().encode():
-            place.link.heard(test_answered_at=timezone.now())
+            place.link.note(test_answered_at=timezone.now())
 
-    def _press(self, place: Place, event: Heard, number: int) -> None:
+    # The commands
+
+    def _command(self, place: Place, event: Received, number: int) -> None:
         if event.is_retained:
-            place.line.publish(event.topic, "")  # or it would come again at every connect
-        now_s = monotonic()
+            place.connection.publish(event.topic, "")  # or it would arrive at every connect
+        now_s, now = monotonic(), timezone.now()
         place.presses = [at for at in place.presses if now_s - at < 60]
         if len(place.presses) >= PRESSES_A_MINUTE:
-            log.warning("homeassistant: too many presses at %s; not looked at", place.broker)
+            log.warning("homeassistant: too many presses at %s; ignored", place.broker)
             return
         place.presses.append(now_s)
+        found = self._find(place, number)
+        if found is None:
+            log.warning("homeassistant: a press for an unknown hub was ignored")
+            return
+        link, node = found
+        if event.topic.endswith(f"/{CHECK}"):
+            if not event.is_retained:
+                check(link, node, now)
+        elif event.topic.endswith(f"/{WHEN}"):
+            if not event.is_retained:
+                choose_when(link, node, event.payload.decode(errors="replace"), now)
+                self.look_due = 0.0
+        elif not event.is_retained and should_ask_first(node, now):
+            ask_reading(node.account, now)
+            until = now_s + READING_WITHIN_S
+            place.waiting.append(WaitingPress(event, number, now, until))
+        else:
+            self._press(link, node, event, now)
+
+    def _decide_waiting(self, place: Place, *, at_once: bool = False) -> None:
+        """Decide the presses whose hub was read meanwhile, or whose time is up."""
+        waiting, place.waiting = place.waiting, []
+        for one in waiting:
+            found = self._find(place, one.number)
+            if found is None:
+                continue
+            link, node = found
+            is_read = node.heard_at is not None and node.heard_at > one.pressed_at
+            if is_read or at_once or monotonic() >= one.until:
+                self._press(link, node, one.event, timezone.now())
+            else:
+                place.waiting.append(one)
+
+    def _find(self, place: Place, number: int) -> tuple[HomeAssistantLink, Node] | None:
+        """Return link and hub as they are in the tables now, not as they were at the last look."""
         node = nodes_of(place.link).for_list().filter(pk=number).first()
-        # what an owner allowed a moment ago counts, not what was read with the last look
         links = HomeAssistantLink.objects.select_related("household", "allowed_by")
         link = links.filter(pk=place.link.pk, is_on=True).first()
-        if node is None or link is None:
-            log.warning("homeassistant: a press for a hub that is not here was ignored")
-            return
+        return None if node is None or link is None else (link, node)
+
+    def _press(self, link: HomeAssistantLink, node: Node, event: Received, now: datetime) -> None:
         payload = event.payload.decode(errors="replace")
-        press(link, node, payload, is_retained=event.is_retained, now=timezone.now())
-        self._look()
+        press(link, node, payload, is_retained=event.is_retained, now=now)
+        self.look_due = 0.0
 
 
 def _join_sole_household() -> None:
-    """With a broker of the server's, the only household's hubs appear by themselves; several
-    households each decide, for all who may read that broker could see them.
+    """Show the hubs of the server's only household at the server's broker, if it has one.
+
+    With several households each decides: everyone who may read that broker could see the hubs.
     """
     if not settings.MQTT_URL or Household.objects.count() != 1:
         return
@@ -362,9 +331,9 @@ def _join_sole_household() -> None:
         household=household, defaults={"is_on": True}
     )
     if is_new:
-        audit.record(
+        audit_log.record(
             Actor.worker(),
-            "household.home_assistant_on",
+            AuditAction.HOUSEHOLD_HOME_ASSISTANT_ON,
             f"The hubs of {household} are shown to Home Assistant.",
             household=household,
             why="the server's only household, and MQTT_URL is set",

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db import migrations
 
-from devices import guards
+from devices.audit import triggers
 
 NOT_SAID = {"id", "salt", "content_digest", "previous_digest", "digest", "seal"}
 
 
 def chain_anew(apps, schema_editor):
-    guards.remove(schema_editor.connection)
+    triggers.remove(schema_editor.connection)
     Event = apps.get_model("devices", "AuditEvent")
     Head = apps.get_model("devices", "AuditHead")
     head, _ = Head.objects.get_or_create(pk=1)
@@ -89,11 +89,11 @@ def _keyed(text):
 
 
 def guard(apps, schema_editor):
-    guards.install(schema_editor.connection)
+    triggers.install(schema_editor.connection)
 
 
 def unguard(apps, schema_editor):
-    guards.remove(schema_editor.connection)
+    triggers.remove(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

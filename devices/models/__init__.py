@@ -1,37 +1,20 @@
 """The tables. Import models from here."""
 
-from devices.models.account import AccountState, CloudAccount, Unsealable
-from devices.models.audit import (
-    Actor,
-    AuditCheck,
-    AuditCheckpoint,
-    AuditEvent,
-    AuditHead,
-    Outcome,
-)
-from devices.models.batch import Batch, BatchItem, BatchState, ItemState
-from devices.models.beat import Beat
-from devices.models.homeassistant import (
-    HomeAssistantHub,
-    HomeAssistantLink,
-    LineState,
-    MayInstall,
-)
+from devices.models.account import AccountState, CloudAccount
+from devices.models.api_token import ApiToken, Scope
+from devices.models.audit import Actor, AuditCheck, AuditCheckpoint, AuditEvent, AuditHead, Outcome
+from devices.models.audit_action import AuditAction, AuditGroup
+from devices.models.backup_run import BackupRun
+from devices.models.cache_entry import CacheEntry
+from devices.models.claim import Claim
+from devices.models.dismissal import Dismissal
+from devices.models.firmware_file import FetchState, Image, ImageFetch
+from devices.models.homeassistant import HomeAssistantHub, HomeAssistantLink, LineState, MayInstall
 from devices.models.household import Household, Membership, Role, StaffRole, User
-from devices.models.image import FetchState, Image, ImageFetch
-from devices.models.invitation import Invitation
-from devices.models.node import (
-    CHECK_AFTER_INSTALL,
-    CHECK_EVERY,
-    Node,
-    Offer,
-    OfferEnd,
-    Repellent,
-)
-from devices.models.notice import TOPICS, Channel, Delivery, Notice, Pace, Topic, tell
-from devices.models.ota import (
+from devices.models.install import (
     FOLLOWED,
     LIVE,
+    OUTCOMES,
     TRANSITIONS,
     UNSENT,
     VERDICTS,
@@ -40,18 +23,39 @@ from devices.models.ota import (
     StaleJob,
     State,
 )
+from devices.models.install_report import Report
+from devices.models.invitation import Invitation
+from devices.models.key_mark import KeyMark, KeyName
+from devices.models.lease import Beat
+from devices.models.node import (
+    CHECK_AFTER_INSTALL,
+    CHECK_EVERY,
+    Node,
+    Offer,
+    OfferEnd,
+    Rehearsal,
+    Repellent,
+)
+from devices.models.notification import TOPICS, Channel, Delivery, Notice, Pace, Topic
+from devices.models.outcome import InstallOutcome
+from devices.models.plan import DropReason, Plan, PlanState, When
 from devices.models.proposal import Proposal, ProposalState
-from devices.models.report import Report, keep_report
-from devices.models.suspect import Suspect
-from devices.models.token import ApiToken, Scope
-from devices.models.unknown import Source, UnknownText, count_unknown
-from devices.models.version import VersionCause, VersionChange, hear_version
+from devices.models.push import PushDevice, PushKey
+from devices.models.quarantine import Suspect
+from devices.models.queue import Batch, BatchState
+from devices.models.saved_view import SavedView
+from devices.models.tally import Tally
+from devices.models.unknown_message import Source, UnknownText
+from devices.models.update_policy import HubPolicy, PolicyMode, UpdatePolicy
+from devices.models.version_change import VersionCause, VersionChange
+from devices.models.version_hold import VersionHold
 
 __all__ = [
     "CHECK_AFTER_INSTALL",
     "CHECK_EVERY",
     "FOLLOWED",
     "LIVE",
+    "OUTCOMES",
     "TOPICS",
     "TRANSITIONS",
     "UNSENT",
@@ -59,26 +63,35 @@ __all__ = [
     "AccountState",
     "Actor",
     "ApiToken",
+    "AuditAction",
     "AuditCheck",
     "AuditCheckpoint",
     "AuditEvent",
+    "AuditGroup",
     "AuditHead",
+    "BackupRun",
     "Batch",
-    "BatchItem",
     "BatchState",
     "Beat",
+    "CacheEntry",
     "Channel",
+    "Claim",
     "CloudAccount",
     "Delivery",
+    "Dismissal",
+    "DropReason",
     "FetchState",
     "HomeAssistantHub",
     "HomeAssistantLink",
     "Household",
+    "HubPolicy",
     "IllegalTransition",
     "Image",
     "ImageFetch",
+    "InstallOutcome",
     "Invitation",
-    "ItemState",
+    "KeyMark",
+    "KeyName",
     "LineState",
     "MayInstall",
     "Membership",
@@ -89,25 +102,31 @@ __all__ = [
     "OtaJob",
     "Outcome",
     "Pace",
+    "Plan",
+    "PlanState",
+    "PolicyMode",
     "Proposal",
     "ProposalState",
+    "PushDevice",
+    "PushKey",
+    "Rehearsal",
     "Repellent",
     "Report",
     "Role",
+    "SavedView",
     "Scope",
     "Source",
     "StaffRole",
     "StaleJob",
     "State",
     "Suspect",
+    "Tally",
     "Topic",
     "UnknownText",
-    "Unsealable",
+    "UpdatePolicy",
     "User",
     "VersionCause",
     "VersionChange",
-    "count_unknown",
-    "hear_version",
-    "keep_report",
-    "tell",
+    "VersionHold",
+    "When",
 ]

@@ -1,7 +1,5 @@
 """Invitations: a one-time link by which one person comes into one household."""
 
-import hashlib
-import secrets
 from datetime import datetime, timedelta
 
 from django.db import models
@@ -13,16 +11,6 @@ from devices.models.household import Household, Role, User
 VALID_FOR = timedelta(days=7)
 
 
-def make_token() -> str:
-    """Return a token nobody guesses: 256 random bits, fit for an address."""
-    return secrets.token_urlsafe(32)
-
-
-def digest_of(token: str) -> str:
-    """Return what is kept of a token: who reads the database cannot use the link."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def open(self, now: datetime) -> "InvitationQuerySet":
         """Return those that can still be accepted."""
@@ -30,7 +18,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """Bound to an e-mail address; inviting the same address again takes the place of it."""
+    """Bound to one e-mail address. Inviting the same address again replaces it."""
 
     household = models.ForeignKey(Household, on_delete=models.CASCADE, related_name="invitations")
     email = models.EmailField("e-mail")

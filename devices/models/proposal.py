@@ -1,7 +1,7 @@
 """Proposals: support prepares one install, the household decides, by a link or signed in."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Count, Q, Window
@@ -11,22 +11,27 @@ from django.utils.translation import gettext_lazy
 
 from devices.models.account import AccountState
 from devices.models.household import Household, User
+from devices.models.install import OtaJob
+from devices.models.message import NO_MESSAGE, Message
 from devices.models.node import Node
-from devices.models.ota import OtaJob
+from devices.models.version_text import is_same_version
+
+if TYPE_CHECKING:
+    from devices.models.plan import Plan
 
 VALID_FOR = timedelta(days=3)
 
 
 class ProposalState(models.TextChoices):
-    OPEN = "open", gettext_lazy("Waits for an answer")
-    TONIGHT = "tonight", gettext_lazy("Tonight")
+    OPEN = "open", gettext_lazy("Waiting for an answer")
+    TONIGHT = "tonight", gettext_lazy("Planned")
     ACCEPTED = "accepted", gettext_lazy("Accepted")
-    DECLINED = "declined", gettext_lazy("Not this one")
+    DECLINED = "declined", gettext_lazy("Not this version")
     WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
-    EXPIRED = "expired", gettext_lazy("No answer in time")
-    MISSED = "missed", gettext_lazy("Not possible that night")
-    OVERTAKEN = "overtaken", gettext_lazy("Came to the hub another way")
-    RESTORED = "restored", gettext_lazy("Ended by a restore")
+    EXPIRED = "expired", gettext_lazy("Not answered in time")
+    MISSED = "missed", gettext_lazy("Not possible in time")
+    OVERTAKEN = "overtaken", gettext_lazy("Installed another way")
+    RESTORED = "restored", gettext_lazy("Ended by a backup restore")
 
 
 # Does the hub run what is proposed already?
@@ -39,8 +44,8 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         """Return those of which something has to be done now."""
         return self.filter(
             Q(state=ProposalState.OPEN, expires_at__lte=now)
-            | Q(state=ProposalState.TONIGHT, next_try_at__lte=now)
             | Q(OVERTAKEN, state__in=UNDECIDED)
+            | Q(state=ProposalState.TONIGHT) & ~Q(plan__ended_at=None, plan__isnull=False)
         )
 
     def undecided(self, now: datetime) -> "ProposalQuerySet":
@@ -61,14 +66,14 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
             .filter(node__gone_at=None)
             .exclude(node__account__state=AccountState.UNLINKED)
             .exclude(OVERTAKEN)
-            .select_related("household")
+            .select_related("household", "plan")
             .annotate(many=Window(Count("pk")))
             .order_by("state", "pk")
         )
 
     def for_list(self) -> "ProposalQuerySet":
         """Return what a list shows, newest first."""
-        return self.select_related("household", "node__account", "job").order_by("-pk")
+        return self.select_related("household", "node__account", "job", "plan").order_by("-pk")
 
 
 class Proposal(models.Model):
@@ -98,10 +103,6 @@ class Proposal(models.Model):
     )
     decided_by_name = models.CharField(max_length=254, blank=True)
     decided_role = models.CharField(max_length=32, blank=True)
-    # Of a night: when it is tried next, until when, and why it could not be done so far.
-    next_try_at = models.DateTimeField(null=True, blank=True)
-    try_until = models.DateTimeField(null=True, blank=True)
-    why_not = models.CharField(max_length=300, blank=True)
     job = models.OneToOneField(
         OtaJob, null=True, blank=True, on_delete=models.SET_NULL, related_name="proposal"
     )
@@ -155,16 +156,24 @@ class Proposal(models.Model):
     @property
     def is_overtaken(self) -> bool:
         """Does the hub run what is proposed already?"""
-        return self.node.fw_version == self.to_version
+        return is_same_version(self.node.fw_version, self.to_version)
+
+    @property
+    def why_not(self) -> Message:
+        """Return why what is planned for the night was not possible so far."""
+        plan: Plan | None = getattr(self, "plan", None)
+        return plan.reason if plan is not None else NO_MESSAGE
 
     @property
     def begins_at(self) -> datetime | None:
         """Return when the night begins for which it is planned; None once it may be tried."""
-        is_ahead = self.next_try_at is not None and self.next_try_at > timezone.now()
-        return self.next_try_at if is_ahead and not self.why_not else None
+        plan: Plan | None = getattr(self, "plan", None)
+        if plan is None or plan.waits_for not in {"", "too_early"}:
+            return None
+        return plan.not_before if plan.not_before > timezone.now() else None
 
     def change(self, *, was: str, **changes: Any) -> bool:
-        """Write the changes unless somebody was faster; True when it was ours to write."""
+        """Write the changes if nothing else changed the state first; True when written."""
         if not Proposal.objects.filter(pk=self.pk, state=was).update(**changes):
             return False
         for name, value in changes.items():

@@ -119,7 +119,7 @@ class App:
         except (Refusal, Unauthorized) as refusal:
             return refusal.answer()
         except Exception:
-            # What the real cloud says when it stumbles; the reason is for whoever runs this one.
+            # The real cloud's answer to its own fault; the reason is for the operator of this one.
             _LOG.exception("%s %s", call.request.method, call.request.path)
             return Refusal(100001, "Internal server error", 500).answer()
         return result if isinstance(result, Answer) else reply(result)
@@ -165,7 +165,7 @@ def _text(value: object) -> str:
 
 
 def _caller(call: Call) -> str:
-    """The e-mail address a request is made for, or '' where nobody can tell."""
+    """The e-mail address a request is made for, or '' when it is unknown."""
     try:
         return call.account.email
     except Unauthorized:

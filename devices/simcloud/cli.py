@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_scenario,
         metavar="HUB=NAME[:key=value,...]",
-        help="what a hub (node id, index or name) does when told to install, repeatable: "
+        help="what a hub (node id, index or name) does during an install, repeatable: "
         + ", ".join(scenarios.CATALOGUE),
     )
 
@@ -163,7 +163,7 @@ def build(options: argparse.Namespace) -> App:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until told to stop; the exit code."""
+    """Serve until a signal stops it; the exit code."""
     try:
         return asyncio.run(_serve(options))
     except CannotStart as error:

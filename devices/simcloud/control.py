@@ -17,6 +17,7 @@ what is wrong. All of it is on the same port as the cloud, and none of it is cou
                                            image_access gives a link that works and the true MD5
     PUT    /control/hubs/{hub}/offer       the same, withdrawing what is offered now first
     DELETE /control/hubs/{hub}/offer       withdraw
+    POST   /control/hubs/{hub}/force_push  install what is offered, as the vendor can
     POST   /control/hubs/{hub}/share       {"email": "b@example.com"}; that account must exist
     DELETE /control/hubs/{hub}/share       {"email": "b@example.com"}
     POST   /control/accounts          {"email": ..., "password": ..., "nodes": [hub, ...]}
@@ -96,7 +97,7 @@ def _hub(world: World, name: str) -> Hub:
 
 
 def truth(world: World, hub: Hub) -> dict[str, Any]:
-    """What is really so with a hub, whatever the cloud is told or tells."""
+    """The true state of a hub, beside what the cloud reports."""
     now = world.clock.now()
     online, since = hub.connectivity(now)
     offer = hub.offer(now)
@@ -167,6 +168,10 @@ def _swap(world: World, hub: Hub, body: dict[str, Any]) -> None:
     world.swap(hub, body)
 
 
+def _force(world: World, hub: Hub, _body: dict[str, Any]) -> None:
+    world.force_push(hub)
+
+
 def _withdraw(world: World, hub: Hub, _body: dict[str, Any]) -> None:
     world.withdraw(hub)
 
@@ -187,6 +192,7 @@ _ON_HUBS: dict[tuple[str, str], Callable[[World, Hub, dict[str, Any]], None]] = 
     ("POST", "offer"): _publish,
     ("PUT", "offer"): _swap,
     ("DELETE", "offer"): _withdraw,
+    ("POST", "force_push"): _force,
     ("POST", "share"): _share,
     ("DELETE", "share"): _unshare,
 }

@@ -4,9 +4,10 @@ Some faults come instead of the effect (the request changes nothing), the others
 request did everything it asked for, only the answer is bad or missing):
 
 before: `cut_before`, `token_revoked` (401; the account's tokens really die), `423`, `429`, `500`,
-        `http` (any `status` and `error_code`)
+        `http` (any `status` and `error_code`), `blocked` (403 and the page of a firewall)
 after:  `cut_after`, `slow` (`delay_s`; a push has taken effect before the wait), `slow_body`
-        (`drip_s`), `garbage` (`body`: one of GARBAGE)
+        (`drip_s`), `garbage` (`body`: one of GARBAGE), `short_list` (a list of nodes holds `keep`
+        of them, and its `total` does not know)
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 from devices.simcloud.wire import Answer, Refusal, Request, Unauthorized
 
-BEFORE = ("cut_before", "token_revoked", "423", "429", "500", "http")
-AFTER = ("cut_after", "slow", "slow_body", "garbage")
+BEFORE = ("cut_before", "token_revoked", "423", "429", "500", "http", "blocked")
+AFTER = ("cut_after", "slow", "slow_body", "garbage", "short_list")
 GARBAGE = ("not_json", "truncated_json", "html", "huge", "empty", "wrong_types", "null", "list")
 _DEFAULTS: dict[str, Any] = {
     "delay_s": 5.0,
@@ -30,6 +31,7 @@ _DEFAULTS: dict[str, Any] = {
     "description": "Internal server error",
     "body": "not_json",
     "size_bytes": 8_000_000,
+    "keep": 0,
 }
 
 
@@ -76,6 +78,9 @@ class Fault:
             answer = Refusal(100070, "Too many requests", 429).answer()
             answer.headers["Retry-After"] = str(self.params["retry_after_s"])
             return answer
+        if self.kind == "blocked":
+            page = b"<html><head><title>403 Forbidden</title></head><body>Request blocked.</body>"
+            return Answer(403, page, {"Content-Type": "text/html"})
         status = 500 if self.kind == "500" else int(self.params["status"])
         return Refusal(
             int(self.params["error_code"]), str(self.params["description"]), status
@@ -91,6 +96,8 @@ class Fault:
             answer.drip_s = float(self.params["drip_s"])
         elif self.kind == "garbage":
             return self._garbage(answer)
+        elif self.kind == "short_list" and answer.status == 200:
+            answer.body = _shorter(answer.body, int(self.params["keep"]))
         return answer
 
     def _garbage(self, answer: Answer) -> Answer:
@@ -124,6 +131,13 @@ class Fault:
             "hits": self.hits,
             **self.params,
         }
+
+
+def _shorter(body: bytes, keep: int) -> bytes:
+    """The same list of nodes without all but the first of them."""
+    listed = json.loads(body)
+    lists = {name: listed[name][:keep] for name in ("nodes", "node_details") if name in listed}
+    return json.dumps({**listed, **lists}).encode()
 
 
 def _wrong_types(value: Any) -> Any:

@@ -107,7 +107,7 @@ class Hub:
     """State of one hub. `at` and friends are virtual seconds."""
 
     who: Identity
-    since: float  # when it was last heard to connect, before anything recorded here
+    since: float  # when it last connected before anything recorded here
     primary: str = ""
     secondaries: dict[str, float] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
@@ -119,6 +119,7 @@ class Hub:
     checks: int = 0  # update checks since the scenario was set
     written: dict[str, Any] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    written_at: dict[str, float] = field(default_factory=dict)  # by param
     repellent: tuple[float, bool, float] | None = None  # (at, on, hours run by then)
     refill: tuple[int, float] | None = None  # (capacity h, hours run when it was reset)
     tags: list[str] = field(default_factory=list)
@@ -160,6 +161,12 @@ class Hub:
             if step.effect is Effect.BOOT:
                 version = step.version
         return version
+
+    def lost_at(self, now: float) -> float | None:
+        """When an install last put some of its settings back to factory settings."""
+        losing = [run for run in self.runs if run.plan.scenario.name == "loses_setting"]
+        boots = [s.at for run in losing for s in run.steps(now) if s.effect is Effect.BOOT]
+        return max(boots, default=None)
 
     def is_busy(self, now: float) -> bool:
         return any(run.is_busy(now) for run in self.runs)
@@ -205,7 +212,7 @@ class Hub:
     # What is done to it
 
     def withdraw(self, job: Job, now: float) -> None:
-        """The job is offered no more. A hub half-way through it finishes; none begins it anew."""
+        """Stop offering the job. A hub half-way through it finishes; none begins it again."""
         job.withdrawn = True
         for run in self.runs:
             if run.plan.job_id == job.job_id:
@@ -270,7 +277,8 @@ class Hub:
 
     def restore(self, state: dict[str, Any]) -> None:
         for name in _PLAIN:
-            setattr(self, name, state[name])
+            if name in state:
+                setattr(self, name, state[name])
         self.jobs = [Job(**job) for job in state["jobs"]]
         self.runs = [Run.from_state(run) for run in state["runs"]]
         self.pushes = [Push(**push) for push in state["pushes"]]
@@ -287,6 +295,7 @@ _PLAIN = (
     "checks",
     "written",
     "services",
+    "written_at",
     "repellent",
     "refill",
     "tags",

@@ -36,7 +36,7 @@ class Job:
     priority: int = 5
     metadata: dict[str, Any] = field(default_factory=dict)
     withdrawn: bool = False
-    # Lets users fetch the image; its link is made anew for each check.
+    # Lets users fetch the image; each check makes a new link.
     image_access: bool = False
 
     def as_offer(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Names, types and units as read by the public clients (pythermacell 0.3.1 parsers.py and const.py,
 joyfulhouse/thermacell_liv coordinator.py). Values are pure functions of who the hub is, the time
-and what was written to it, so 10,000 hubs cost nothing while nobody asks.
+and what was written to it, so 10,000 hubs cost nothing until they are read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ WARMING_S = 240.0
 _DAY_S, _WEEK_S = 86_400.0, 604_800.0
 _BENIGN_ERROR = 0x01000048  # bits pythermacell knows to be harmless
 _READ, _READ_WRITE = ["read"], ["read", "write"]
+
+
+# What a hub of the scenario `loses_setting` comes back with.
+_FACTORY = {"LED Hue": 0}
+_LOSES = {*_FACTORY, "Schedules"}
 
 
 class BadWrite(ValueError):
@@ -76,8 +81,8 @@ _SERVICES: tuple[tuple[str, str, tuple[_Param, ...]], ...] = (
 
 def _described(param: _Param) -> dict[str, Any]:
     name, kind, data_type, properties, bounds = param
-    told = {"name": name, "type": kind, "data_type": data_type, "properties": properties}
-    return told | ({"bounds": bounds} if bounds else {})
+    answer = {"name": name, "type": kind, "data_type": data_type, "properties": properties}
+    return answer | ({"bounds": bounds} if bounds else {})
 
 
 _DESCRIBED_PARAMS = [_described(param) for param in _PARAMS]
@@ -143,6 +148,8 @@ def params(hub: Hub, at: float) -> dict[str, Any]:
         "Warming Timeout": 15,
     }
     device |= hub.written
+    lost = _lost(hub, at)
+    device |= {name: value for name, value in _FACTORY.items() if name in lost}
     services: dict[str, dict[str, Any]] = {
         "Schedule": {"Schedules": []},
         "Time": {"TZ": who.time_zone, "TZ-POSIX": who.posix_zone},
@@ -151,7 +158,17 @@ def params(hub: Hub, at: float) -> dict[str, Any]:
     }
     for name, values in hub.services.items():
         services[name] |= values
+    if "Schedules" in lost:
+        services["Schedule"]["Schedules"] = []
     return {DEVICE: device, **services}
+
+
+def _lost(hub: Hub, at: float) -> set[str]:
+    """Which settings an install put back to factory settings, and that were not written since."""
+    lost_at = hub.lost_at(at)
+    if lost_at is None:
+        return set()
+    return {name for name in _LOSES if hub.written_at.get(name, 0.0) < lost_at}
 
 
 def write(hub: Hub, body: dict[str, Any], at: float) -> None:
@@ -164,6 +181,9 @@ def write(hub: Hub, body: dict[str, Any], at: float) -> None:
             _check(known[name], key, value)
     for name, values in body.items():
         for key, value in values.items():
+            if key == "Schedules" and key in _lost(hub, at):
+                hub.services.pop(name, None)
+            hub.written_at[key] = at
             if key == "Schedules":
                 kept = hub.services.setdefault(name, {})
                 kept[key] = _scheduled(kept.get(key, []), value)
@@ -264,6 +284,8 @@ def _refill_life(hub: Hub, at: float) -> float:
         return round(max(0.0, 100 - (runtime_h(hub, at) - from_h) / capacity * 100), 1)
     if hub.who.index % 16 == 6:
         return -1
+    if hub.who.index % 16 == 3:  # nearly empty, and never quite
+        return round(4 - 3.9 * (runtime_h(hub, at) % 100) / 100, 1)
     used = (hub.who.unit("refill") * 100 + runtime_h(hub, at)) % 100
     return round(100 - used, 1)
 

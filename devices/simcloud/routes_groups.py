@@ -93,7 +93,7 @@ def _nodes(call: Call, body: dict[str, Any]) -> list[str]:
 
 def _told(call: Call, group: dict[str, Any]) -> dict[str, Any]:
     nodes = [node for node in group["nodes"] if node in call.account.nodes]
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "group_id": group["group_id"],
         "group_name": group["group_name"],
         "primary": True,
@@ -101,12 +101,12 @@ def _told(call: Call, group: dict[str, Any]) -> dict[str, Any]:
         "total": len(nodes),
     }
     if group["type"]:
-        told["type"] = group["type"]
+        answer["type"] = group["type"]
     with_details = call.request.flag("node_details", False)
     if call.request.flag("node_list", False) or with_details:
-        told["nodes"] = nodes
+        answer["nodes"] = nodes
     if with_details:
-        told["node_details"] = [details(call, call.world.hubs[node]) for node in nodes]
+        answer["node_details"] = [details(call, call.world.hubs[node]) for node in nodes]
     if call.request.flag("sub_groups", False):
-        told["sub_groups"] = []
-    return told
+        answer["sub_groups"] = []
+    return answer

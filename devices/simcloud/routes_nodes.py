@@ -42,10 +42,7 @@ def listing(call: Call) -> dict[str, Any]:
         tags = {tag for tag in request.query.get("tags", "").split(",") if tag}
         if tags:
             chosen = [n for n in chosen if tags <= set(call.world.hubs[n].tags)]
-    answer: dict[str, Any] = {
-        "nodes": chosen,
-        "total": 1 if wanted else len(account.nodes),
-    }
+    answer: dict[str, Any] = {"nodes": chosen, "total": 1 if wanted else len(account.nodes)}
     if wanted or request.flag("node_details", False):
         answer["node_details"] = [details(call, call.world.hubs[node]) for node in chosen]
     if next_id:
@@ -79,7 +76,7 @@ def details(call: Call, hub: Hub) -> dict[str, Any]:
     `id`, the TypeScript SDK reads `node_id`."""
     request, world = call.request, call.world
     primary = call.account.email == hub.primary
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "id": hub.node_id,
         "node_id": hub.node_id,
         "role": "primary" if primary else "secondary",
@@ -90,16 +87,16 @@ def details(call: Call, hub: Hub) -> dict[str, Any]:
         "mapping_timestamp": _mapped_at(call, hub),
     }
     if request.flag("status", True):
-        told["status"] = connectivity(call, hub)
+        answer["status"] = connectivity(call, hub)
     if request.flag("config", True):
-        told["config"] = liv.config(hub, hub.fw_version(world.clock.now()))
+        answer["config"] = liv.config(hub, hub.fw_version(world.clock.now()))
     if request.flag("params", True):
-        told["params"] = {} if hub.never_connected else liv.params(hub, world.heard_at(hub))
+        answer["params"] = {} if hub.never_connected else liv.params(hub, world.heard_at(hub))
     if request.flag("show_tags", True):
-        told["tags"] = hub.tags
+        answer["tags"] = hub.tags
     if hub.metadata:
-        told["metadata"] = hub.metadata
-    return told
+        answer["metadata"] = hub.metadata
+    return answer
 
 
 def _mapped_at(call: Call, hub: Hub) -> int:

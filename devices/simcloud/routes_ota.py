@@ -31,6 +31,8 @@ def check(call: Call) -> dict[str, Any]:
     """`status` here is the request's, never the update's."""
     hub = call.hub(call.request.query.get("node_id", ""), missing=105018, foreign=103020)
     job = call.world.checked(hub)
+    if job is not None and hub.scenario.name == "image_not_found":
+        raise Refusal(104015, "OTA image not found")
     if job is None:
         return {
             "status": "success",

@@ -113,12 +113,12 @@ def logout(call: Call) -> dict[str, Any]:
 
 def user(call: Call) -> dict[str, Any]:
     account = call.account
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "user_id": account.user_id,
         "user_name": account.email,
         "super_admin": False,
         "mfa": False,
     }
     if call.request.flag("custom_data", False):
-        told["custom_data"] = account.custom_data
-    return told
+        answer["custom_data"] = account.custom_data
+    return answer

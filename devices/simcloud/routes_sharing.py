@@ -33,12 +33,12 @@ def shared_with(call: Call) -> dict[str, Any]:
     else:
         hubs = [call.world.hubs[node] for node in call.account.nodes]
     me = call.account.email
-    told = []
+    answer = []
     for hub in hubs:
         others = list(hub.secondaries) if hub.primary == me else [me]
         users = {"primary": [hub.primary], "secondary": others}
-        told.append({"node_id": hub.node_id, "users": users, "sources": ["NODE"]})
-    return {"node_sharing": told}
+        answer.append({"node_id": hub.node_id, "users": users, "sources": ["NODE"]})
+    return {"node_sharing": answer}
 
 
 def ask_or_answer(call: Call) -> dict[str, Any]:

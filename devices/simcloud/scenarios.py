@@ -1,4 +1,4 @@
-"""The scripted trouble a hub can be told to play, and what may be tuned about each.
+"""The scripted trouble that a hub can play, and the parameters of each.
 
 A scenario is chosen per hub (`--scenario 0=percent`, or `PUT /control/hubs/{hub}/scenario`) and
 stays until another is chosen; `"once": true` returns the hub to `happy` after one install, and
@@ -32,6 +32,8 @@ FINAL_FAILURES = {
     "no_job_id": "Aborted. OTA Updated ID not found in JSON",
     "no_url": "Aborted. URL not found in JSON",
     "no_stream_id": "Aborted. Stream ID not found in JSON",
+    # In no known firmware's code, but in tests of other clients.
+    "connection_timeout": "Download failed - connection timeout",
 }
 BEGIN_FAILED = (
     "OTA Begin failed: ESP_ERR_HTTP_CONNECT (errno=113: Software caused connection abort)"
@@ -58,13 +60,17 @@ CATALOGUE: dict[str, tuple[str, dict[str, Any]]] = {
         "`report_failed` it says `failed` the way CONFIG ..._ROLLBACK_REPORT_FAILED does",
         {"report_failed": False},
     ),
+    "loses_setting": (
+        "like happy, and comes back with its light's colour and its schedules at factory settings",
+        {},
+    ),
     "delayed": (
         "the hub will do it later: no_time proceeds after 30 s, the windows when they open "
         "(`opens_in_s`)",
         {"reason": "no_time", "opens_in_s": 600.0},
     ),
     "failed_final": ("one `failed` report and no further attempt", {"reason": "window_lapsed"}),
-    "silent": ("the push is accepted and nothing is ever heard; the version stays", {}),
+    "silent": ("the push is accepted, nothing is ever reported, the version stays", {}),
     "stuck": ("goes quiet after `fraction` of the download", {"fraction": 0.5}),
     "offline_mid_flash": (
         "offline for `away_s` in mid-download; `then` continues where it was, or fails that "
@@ -74,7 +80,7 @@ CATALOGUE: dict[str, tuple[str, dict[str, Any]]] = {
     "success_lie": ("reports success and still runs the old version", {}),
     "version_only": ("runs the new version and never reports success", {}),
     "already_running": (
-        "the hub began the install by itself: the push is answered and ignored",
+        "the hub began the install on its own: the push is answered and ignored",
         {},
     ),
     "offer_swapped": (
@@ -82,6 +88,10 @@ CATALOGUE: dict[str, tuple[str, dict[str, Any]]] = {
         {"after_checks": 1, "fw_version": "5.4.9"},
     ),
     "offer_withdrawn": ("after `after_checks` more checks there is no offer", {"after_checks": 1}),
+    "image_not_found": (
+        "the cloud offers an update and refuses each check with 104015: its image is missing",
+        {},
+    ),
     "offline": (
         "not connected, since `since_s` ago; `never` means it never was",
         {"since_s": 0.0, "never": False},

@@ -61,12 +61,7 @@ def id_claims(user_id: str, email: str, session: str, version: int) -> dict[str,
 
 
 def refresh_claims(user_id: str, session: str, version: int) -> dict[str, Any]:
-    return {
-        "sub": user_id,
-        "origin_jti": session,
-        "event_id": str(version),
-        "token_use": "refresh",
-    }
+    return {"sub": user_id, "origin_jti": session, "event_id": str(version), "token_use": "refresh"}
 
 
 def issue(secret: bytes, claims: dict[str, Any], now: float, life_s: float) -> str:

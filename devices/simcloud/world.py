@@ -23,7 +23,7 @@ from devices.simcloud.scenarios import Scenario
 from devices.simcloud.wire import Refusal, Unauthorized
 
 LONG_AGO_S = 23 * 86_400.0
-_HEAD_START_S = 20.0  # how far along a hub is that began by itself
+_HEAD_START_S = 20.0  # how far along a hub is that began on its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,7 @@ class Setup:
 
 class World:
     def __init__(
-        self,
-        setup: Setup,
-        clock: Clock,
-        *,
-        token_life_s: float = 3600.0,
-        dialect: str = "real",
+        self, setup: Setup, clock: Clock, *, token_life_s: float = 3600.0, dialect: str = "real"
     ) -> None:
         self.setup, self.clock = setup, clock
         self.token_life_s, self.dialect = token_life_s, dialect
@@ -76,6 +71,8 @@ class World:
         for person in setup.people:
             self.add_account(person.email, person.password)
         self._deal_out()
+        for account in self.accounts.values():
+            self._group_up(account)
 
     def _new_hub(self, index: int, began: float) -> Hub:
         who = names.identity(self.setup.seed, index)
@@ -101,6 +98,20 @@ class World:
             if takers:
                 self.give(hub, takers[turn % len(takers)].email)
 
+    def _group_up(self, account: Account) -> None:
+        """Put the account's hubs into two groups, as people do; one hub needs none."""
+        nodes = list(account.nodes)
+        half = (len(nodes) + 1) // 2
+        for name, members in (("Front yard", nodes[:half]), ("Back yard", nodes[half:])):
+            if members and len(nodes) > 1:
+                group_id = names.short_id("group", account.email, name)
+                account.groups[group_id] = {
+                    "group_id": group_id,
+                    "group_name": name,
+                    "type": "",
+                    "nodes": members,
+                }
+
     # People
 
     def add_account(self, email: str, password: str) -> Account:
@@ -112,7 +123,7 @@ class World:
         return account
 
     def account(self, email: str) -> Account:
-        """Raises Refusal when nobody has that e-mail address."""
+        """Return the account; raises Refusal for an unknown e-mail address."""
         account = self.accounts.get(email.lower())
         if account is None:
             raise Refusal(101003, "User does not exist")
@@ -174,7 +185,7 @@ class World:
         return next((hub for hub in self.hub_list if hub.who.name.lower() == name.lower()), None)
 
     def heard_at(self, hub: Hub) -> float:
-        """The last moment the cloud could have heard from the hub."""
+        """The last moment at which the hub could have reported to the cloud."""
         now = self.clock.now()
         online, since = hub.connectivity(now)
         return now if online else since
@@ -203,7 +214,7 @@ class World:
         return job
 
     def withdraw(self, hub: Hub) -> None:
-        """Withdraw whatever is offered to the hub now."""
+        """Withdraw what is offered to the hub now."""
         now = self.clock.now()
         while job := hub.offer(now):
             hub.withdraw(job, now)
@@ -238,6 +249,14 @@ class World:
             hub.forget_trouble()
         self.touched_hubs.add(hub.node_id)
         return not busy
+
+    def force_push(self, hub: Hub) -> None:
+        """Install what is offered, as the vendor can by a job with force_push (API 3.8.0)."""
+        now = self.clock.now()
+        job = hub.offer(now)
+        if job is not None and not hub.is_busy(now):
+            hub.begin(self._plan(hub, job), now)
+            self.touched_hubs.add(hub.node_id)
 
     def _plan(self, hub: Hub, job: Job) -> Plan:
         now = self.clock.now()

@@ -1,6 +1,7 @@
 """Cloud accounts: link, sign in again, forget a kept password, unlink."""
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.functional import Promise
@@ -8,82 +9,106 @@ from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from devices import trial
-from devices.accounts import link_account, trouble_code, unlink_account
-from devices.cloud.errors import CloudError
-from devices.context import chosen
-from devices.explain import Tone, explain_trouble
-from devices.forms import LinkForm, ReconnectForm
-from devices.models import AccountState, CloudAccount, OtaJob
-from devices.policies import Right, accounts_for, households_for
-from devices.unattended import forget_password
-from devices.views.access import account_for, actor_in, households_of, person, signed_in
-from devices.views.typed import typed
+from devices.accounts import trial_cloud
+from devices.accounts.auto_sign_in import forget_password
+from devices.accounts.linking import link_account, unlink_account
+from devices.explanations.cloud_messages import TroubleCode
+from devices.explanations.error_codes import error_code
+from devices.explanations.explain import Tone, explain_trouble
+from devices.forms.accounts import LinkForm, ReconnectForm
+from devices.models import AccountState, CloudAccount, Node, OtaJob
+from devices.permissions import Right, accounts_for, households_for, households_of, mask_people
+from devices.presentation.badges import of_account
+from devices.rainmaker.errors import CloudError
+from devices.request_scope import scope_of
+from devices.views.access import (
+    current_user,
+    get_account_or_404,
+    login_required_here,
+    request_actor,
+)
+from devices.views.form_drafts import restore
+
+PER_PAGE = 50
 
 
 @require_safe
-@signed_in
+@login_required_here
 def accounts(request: HttpRequest) -> HttpResponse:
     """Every cloud account of this person's households."""
-    user = person(request)
+    user = current_user(request)
     manageable = households_for(user, Right.MANAGE) or []
+    found = accounts_for(user, within=scope_of(request).household_id)
+    linked = found.exclude(state=AccountState.UNLINKED).order_by("household__name", "email", "pk")
+    listed = Paginator(linked, PER_PAGE).get_page(request.GET.get("page"))
+    present = Node.objects.filter(account__in=list(listed), gone_at__isnull=True)
+    has_hubs = set(present.values_list("account_id", flat=True).distinct())
     shown = [
         (
-            account,
-            explain_trouble(account.trouble, account.trouble_text) if account.trouble else None,
+            mask_people(user, account, account.household_id),
+            of_account(account),
+            explain_trouble(account.any_trouble, account.trouble_text)
+            if account.any_trouble
+            else None,
+            account.synced_at is not None and account.pk not in has_hubs,
         )
-        for account in accounts_for(user, within=chosen(request))
-        if account.state != AccountState.UNLINKED
+        for account in listed
     ]
-    values = {"accounts": shown, "manageable": manageable}
-    return render(request, "devices/accounts.html", values)
+    values = {"accounts": shown, "listed": listed, "manageable": manageable}
+    return render(request, "devices/accounts/list.html", values)
 
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
+@login_required_here
 def account_link(request: HttpRequest) -> HttpResponse:
     """Link an account. The one page that waits for the cloud: its password enters no queue."""
-    households = households_of(person(request), Right.MANAGE)
+    households = households_of(current_user(request), Right.MANAGE)
     if not households:
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
-    form = LinkForm(request.POST or None, households=households, initial=typed(request))
+    form = LinkForm(request.POST or None, households=households, initial=restore(request))
     if request.method == "POST" and form.is_valid():
         household = form.household()
+        linked = list(household.accounts.exclude(state=AccountState.UNLINKED))
         try:
-            link_account(
+            account = link_account(
                 household=household,
                 base_url=form.base_url(),
                 email=form.cleaned_data["email"],
                 password=form.cleaned_data["password"],
                 keep_password=form.cleaned_data["keep_password"],
-                actor=actor_in(request, household),
+                actor=request_actor(request, household),
             )
         except CloudError as problem:
             form.add_error(None, _sentence(problem, NOT_LINKED))
         else:
-            messages.success(
-                request, gettext("Linked. The hubs appear as soon as the cloud lists them.")
-            )
+            sentence = gettext("Account linked. Hubs appear as soon as the cloud lists them.")
+            if account in linked:
+                sentence = gettext(
+                    "This account is already linked as %(email)s. It was signed in again."
+                ) % {"email": account.email}
+            messages.success(request, sentence)
             return redirect("hubs")
     values = {
         "form": form,
         "is_one": len(households) == 1,
-        "is_first": not accounts_for(person(request)).exclude(state=AccountState.UNLINKED).exists(),
-        "may_try": trial.is_possible(),
+        "is_first": not accounts_for(current_user(request))
+        .exclude(state=AccountState.UNLINKED)
+        .exists(),
+        "may_try": trial_cloud.is_possible(),
     }
-    return render(request, "devices/account_link.html", values)
+    return render(request, "devices/accounts/link.html", values)
 
 
 @sensitive_post_parameters("password")
 @require_POST
-@signed_in
-def account_try(request: HttpRequest) -> HttpResponse:
-    """Link simulated hubs for who only wants to look; waits for their cloud to start."""
-    households = households_of(person(request), Right.MANAGE)
+@login_required_here
+def account_trial(request: HttpRequest) -> HttpResponse:
+    """Link simulated hubs for a person who only wants to look; waits for their cloud to start."""
+    households = households_of(current_user(request), Right.MANAGE)
     if not households:
         return render(request, "403.html", {"sentence": NO_RIGHT}, status=403)
-    if not trial.is_possible():
+    if not trial_cloud.is_possible():
         raise Http404
     # asked for only where there are several
     wanted = request.POST.get("household_id", str(households[0].pk))
@@ -91,8 +116,8 @@ def account_try(request: HttpRequest) -> HttpResponse:
     if household is None:
         raise Http404
     try:
-        trial.begin(household, actor=actor_in(request, household))
-    except trial.DoesNotStart:
+        trial_cloud.begin(household, actor=request_actor(request, household))
+    except trial_cloud.DoesNotStart:
         messages.error(request, NO_TRIAL)
     except CloudError as problem:
         messages.error(request, _sentence(problem, NOT_LINKED))
@@ -100,8 +125,8 @@ def account_try(request: HttpRequest) -> HttpResponse:
         messages.success(
             request,
             gettext(
-                "Simulated hubs are yours to try things out with; nothing real is touched. "
-                "When you have seen enough, unlink their account under Accounts."
+                "You can try everything with simulated hubs; no real hub is affected. When you "
+                "have finished, unlink their account under Accounts."
             ),
         )
         return redirect("hubs")
@@ -110,10 +135,10 @@ def account_try(request: HttpRequest) -> HttpResponse:
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
+@login_required_here
 def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
     """Sign in to the cloud again with the same address."""
-    account = account_for(request, pk)
+    account = get_account_or_404(request, pk)
     form = ReconnectForm(
         request.POST or None, initial={"keep_password": account.signs_in_by_itself}
     )
@@ -125,46 +150,49 @@ def account_reconnect(request: HttpRequest, pk: int) -> HttpResponse:
                 email=account.email,
                 password=form.cleaned_data["password"],
                 keep_password=form.cleaned_data["keep_password"],
-                actor=actor_in(request, account.household),
+                actor=request_actor(request, account.household),
             )
         except CloudError as problem:
             form.add_error(None, _sentence(problem, NOT_CHANGED))
         else:
-            messages.success(request, gettext("Signed in again. Everything that waited goes on."))
+            messages.success(request, gettext("Signed in again. Waiting tasks will continue."))
             return redirect("accounts")
     values = {"form": form, "account": account}
-    return render(request, "devices/account_reconnect.html", values)
+    return render(request, "devices/accounts/reconnect.html", values)
 
 
 @require_POST
-@signed_in
+@login_required_here
 def account_forget(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete the password that was kept to sign in without a person."""
-    account = account_for(request, pk)
-    forget_password(account, actor=actor_in(request, account.household))
-    messages.success(
-        request, gettext("The password is deleted. The session with the cloud goes on.")
-    )
+    account = get_account_or_404(request, pk)
+    forget_password(account, actor=request_actor(request, account.household))
+    messages.success(request, gettext("Password deleted. The cloud session stays active."))
     return redirect("accounts")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
+@login_required_here
 def account_unlink(request: HttpRequest, pk: int) -> HttpResponse:
     """Say what unlinking means, and do it."""
-    account = account_for(request, pk)
+    account = get_account_or_404(request, pk)
     if request.method == "POST":
-        unlink_account(account, actor=actor_in(request, account.household))
-        messages.success(request, gettext("Unlinked. Its secrets are wiped; the history stays."))
+        unlink_account(account, actor=request_actor(request, account.household))
+        messages.success(
+            request,
+            gettext(
+                "Account unlinked. Its tokens and saved password were deleted; the history is kept."
+            ),
+        )
         return redirect("accounts")
     values = {"account": account, "running": _running(account)}
-    return render(request, "devices/account_unlink.html", values)
+    return render(request, "devices/accounts/unlink.html", values)
 
 
-NO_RIGHT = gettext_lazy("Only an owner of a household links cloud accounts.")
+NO_RIGHT = gettext_lazy("Only an owner of a household can link cloud accounts.")
 NO_TRIAL = gettext_lazy(
-    "The simulated hubs did not start, and nothing was linked. Try once more; if it stays so, "
-    "whoever runs this server finds the reason in the file log/cloud.log of its data folder."
+    "The simulated hubs did not start, and nothing was linked. Try again. If it still fails, "
+    "the administrator can find the reason in log/cloud.log in the data folder."
 )
 
 
@@ -172,20 +200,20 @@ def _running(account: CloudAccount) -> int:
     return OtaJob.objects.live().filter(node__account=account).count()
 
 
-# What is to be said of the account when the cloud could not be asked, and what to do then.
+# What happened to the account when the cloud could not be asked, and what to do then.
 NOT_LINKED = gettext_lazy("Nothing was linked.")
 NOT_CHANGED = gettext_lazy("Nothing was changed.")
-LATER = gettext_lazy("Try again in a while.")
-LOOK_FIRST = gettext_lazy("See whether the internet works here, and try again.")
+LATER = gettext_lazy("Try again later.")
+LOOK_FIRST = gettext_lazy("Check that the internet works here, and try again.")
 
 
 def _sentence(problem: CloudError, standing: str | Promise) -> str:
-    """Return why it did not work out. A trouble that passes is quiet: elsewhere the worker asks
-    again by itself, and here only a person does.
+    """Return why it did not work, and what to do. Elsewhere the worker retries what is quiet;
+    here only a person can.
     """
-    code = trouble_code(problem)
-    told = explain_trouble(code, str(problem))
-    if told.tone != Tone.QUIET:
-        return f"{told.headline} {told.todo}"
-    todo = LOOK_FIRST if code in {"unreachable", "unreadable"} else LATER
-    return f"{told.headline} {standing} {todo}"
+    code = error_code(problem)
+    explained = explain_trouble(code, str(problem))
+    if explained.tone != Tone.QUIET:
+        return f"{explained.headline} {explained.todo}"
+    todo = LOOK_FIRST if code in {TroubleCode.UNREACHABLE, TroubleCode.UNREADABLE} else LATER
+    return f"{explained.headline} {standing} {todo}"

@@ -6,12 +6,12 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from devices.models import User
-from devices.views.typed import page_or_hubs
+from devices.views.form_drafts import page_or_hubs
 
 
 @require_POST
 def language(request: HttpRequest) -> HttpResponse:
-    """Keep the language and go back to the page; what is no language of ours changes nothing."""
+    """Keep the language and go back to the page; an unknown language changes nothing."""
     answer = redirect(page_or_hubs(request))
     wanted = request.POST.get("language", "")
     if wanted not in dict(settings.LANGUAGES):

@@ -4,36 +4,59 @@ Looking at a link decides nothing: mail scanners look too.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.mail.backends.base import BaseEmailBackend
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from devices import proposals as verbs
-from devices.confirm import BindingError, bind, read_binding, sign
-from devices.forms import ProposalForm
-from devices.mail import send
-from devices.middleware import origin
-from devices.models import Actor, Node, Proposal, User
-from devices.policies import Right, households_for, may, may_answer, why_unfit
-from devices.views.access import (
-    actor_in,
-    hub_for,
-    person,
-    proposal_for,
-    refuse,
-    signed_in,
+from devices.forms.proposals import ProposalForm
+from devices.installs.confirmation import (
+    OfferSnapshot,
+    SnapshotError,
+    read_snapshot,
+    sign,
+    snapshot_offer,
 )
-from devices.views.limits import limited
-from devices.views.standing import of_proposal
+from devices.installs.eligibility import why_unfit
+from devices.models import Actor, Household, Node, Proposal, User, When
+from devices.models.text import mask_emails
+from devices.notifications.email import one_connection, send
+from devices.permissions import (
+    Right,
+    households_for,
+    mask_people,
+    may,
+    may_answer,
+    proposals_for,
+    who_answers,
+)
+from devices.planning import proposals as installs_proposals
+from devices.planning.plans import PlanError, read_timing, tonight
+from devices.planning.proposal_links import make_link, open_link
+from devices.planning.proposals import ToPropose, already_proposed
+from devices.presentation.badges import of_proposal
+from devices.presentation.formatting import day_hour_and_zone, number
+from devices.security.rate_limits import limited
+from devices.security.request_origin import origin
+from devices.views.access import (
+    current_user,
+    get_hub_or_404,
+    get_proposal_or_404,
+    login_required_here,
+    refuse,
+    request_actor,
+)
+from devices.views.hub_reviews import agreed, fetch, posted, review, swapped
+from devices.views.moments import choices_of, posted_when
 
 PER_PAGE = 50
 MOST_NOTICES = 3
@@ -41,7 +64,7 @@ MOST_NOTICES = 3
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The proposals that the Hubs page speaks of."""
+    """The proposals that the Hubs page shows."""
 
     shown: list[Proposal]
     more: int = 0
@@ -49,44 +72,159 @@ class Waiting:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-@limited("invite")
+@login_required_here
 def propose(request: HttpRequest, pk: int) -> HttpResponse:
     """Prepare an install for the household to decide on."""
-    node = hub_for(request, pk, Right.PROPOSE)
-    form = ProposalForm(request.POST if request.method == "POST" else None)
-    if request.method != "POST" or not form.is_valid():
+    node = get_hub_or_404(request, pk, Right.PROPOSE)
+    if request.method == "POST":
+        return _propose(request, node)
+    return _propose_page(request, node, ProposalForm())
+
+
+@limited("invite")
+def _propose(request: HttpRequest, node: Node) -> HttpResponse:
+    form = ProposalForm(request.POST)
+    if not form.is_valid():
         return _propose_page(request, node, form)
     try:
-        proposal, token = verbs.propose(
+        proposal = installs_proposals.propose(
             node,
-            user=person(request),
-            binding=read_binding(request.POST.get("agreed", "")),
+            user=current_user(request),
+            binding=read_snapshot(request.POST.get("agreed", "")),
             words=form.cleaned_data["words"],
             recipients=_recipients(node),
-            actor=actor_in(request, node.account.household),
+            actor=request_actor(request, node.account.household),
         )
-    except (BindingError, verbs.NotPossible) as why:
+    except (SnapshotError, installs_proposals.ProposalError) as why:
         return _propose_page(request, node, form, problem=str(why))
-    _mail(proposal, token)
+    _mail_or_warn(request, [proposal])
     messages.success(
-        request, (gettext("Proposed. %(household)s decides.") % {"household": proposal.household})
+        request,
+        (gettext("Proposal created. %(household)s decides.") % {"household": proposal.household}),
     )
     return redirect("proposal", proposal.pk)
 
 
+@require_POST
+@login_required_here
+@limited("invite")
+def propose_several(request: HttpRequest) -> HttpResponse:
+    """Propose what the review of several hubs showed, each household's to itself."""
+    form = ProposalForm(request.POST)
+    try:
+        bindings = agreed(request)
+    except SnapshotError as why:
+        return review(request, posted(request, Right.PROPOSE), problem=str(why))
+    nodes = fetch(request, bindings, Right.PROPOSE)
+    proposed = already_proposed(nodes, timezone.now())
+    nodes = [node for node in nodes if node.pk not in proposed]
+    if not nodes:
+        words = gettext("No hub was selected.")
+        return review(request, posted(request, Right.PROPOSE), problem=words)
+    if problem := swapped(nodes, bindings):
+        return review(request, nodes, problem=problem)
+    if not form.is_valid():
+        return review(request, nodes, problem=gettext("The message is too long."))
+    try:
+        made = installs_proposals.propose_all(
+            _wanted(request, nodes, bindings),
+            user=current_user(request),
+            words=form.cleaned_data["words"],
+        )
+    except installs_proposals.ProposalError as why:
+        return review(request, nodes, problem=str(why))
+    _mail_or_warn(request, made)
+    words = ngettext("Proposed for %(n)s hub.", "Proposed for %(n)s hubs.", len(made))
+    messages.success(request, words % {"n": number(len(made))})
+    return redirect("proposals")
+
+
+def _wanted(
+    request: HttpRequest, nodes: list[Node], bindings: dict[int, OfferSnapshot]
+) -> list[ToPropose]:
+    """Return what is proposed to each household; nodes come by household."""
+    households = [(one, list(mine)) for one, mine in groupby(nodes, lambda n: n.account.household)]
+    recipients = _recipients_in([one for one, _ in households])
+    return [
+        ToPropose(
+            household,
+            [(node, bindings[node.pk]) for node in mine],
+            recipients[household.pk],
+            request_actor(request, household),
+        )
+        for household, mine in households
+    ]
+
+
 def _recipients(node: Node) -> list[User]:
-    return verbs.recipients_of(node.account.household) if settings.HAS_MAIL_SERVER else []
+    household = node.account.household
+    return _recipients_in([household])[household.pk]
 
 
-def _mail(proposal: Proposal, token: str) -> None:
-    link = settings.PUBLIC_URL + reverse("decide", args=[token])
-    with timezone.override(proposal.household.zone):
-        for one in _recipients(proposal.node):
-            subject = gettext("New firmware for %(hub_name)s: now, tonight, or not?") % {
-                "hub_name": proposal.hub_name
-            }
-            send(one.email, subject, "mail/proposal.txt", {"proposal": proposal, "link": link})
+def _recipients_in(households: list[Household]) -> dict[int, list[User]]:
+    """Return who is mailed, by household; no one without a mail server."""
+    if not settings.HAS_MAIL_SERVER:
+        return {household.pk: [] for household in households}
+    return installs_proposals.recipients_in(households)
+
+
+def _mail_or_warn(request: HttpRequest, proposals: list[Proposal]) -> None:
+    if not _mail(proposals, current_user(request)):
+        words = gettext("No e-mail could be sent. The household sees it after signing in.")
+        messages.warning(request, words)
+
+
+def _mail(proposals: list[Proposal], maker: User) -> bool:
+    """Mail each person of each household one message, with a link of their own for each hub.
+    Return whether the mail server answered.
+    """
+    households = [(one, list(mine)) for one, mine in groupby(proposals, lambda p: p.household)]
+    recipients = _recipients_in([one for one, _ in households])
+    with one_connection() as connection:
+        if connection is None:
+            return not any(recipients.values())
+        for household, mine in households:
+            with timezone.override(household.zone):
+                for person in recipients[household.pk]:
+                    _mail_person(person, mine, maker, connection)
+    return True
+
+
+def _mail_person(
+    person: User, proposals: list[Proposal], maker: User, connection: BaseEmailBackend
+) -> None:
+    links = [
+        settings.PUBLIC_URL + make_link(one, maker=maker, recipient=person) for one in proposals
+    ]
+    first, n = proposals[0], len(proposals)
+    if n == 1:
+        words = gettext("New firmware for %(hub_name)s: now, tonight, or not?")
+        subject, template = words % {"hub_name": first.hub_name}, "mail/proposal.txt"
+        values = mail_values(first, links[0])
+    else:
+        words = gettext("New firmware for %(n)s hubs: now, tonight, or not?")
+        subject, template = words % {"n": number(n)}, "mail/proposals.txt"
+        values = mail_values(first, "") | {
+            "proposed": list(zip(proposals, links, strict=True)),
+            "n": number(n),
+            "is_simulated": all(one.node.account.is_simulated for one in proposals),
+        }
+    send(person.email, subject, template, values, connection=connection)
+
+
+def mail_values(proposal: Proposal, link: str) -> dict[str, object]:
+    """Return what the mail about a proposal says."""
+    return {
+        "proposed_by_name": proposal.proposed_by_name,
+        "hub_name": proposal.hub_name,
+        "household": proposal.household,
+        "from_version": proposal.from_version,
+        "to_version": proposal.to_version,
+        "is_simulated": proposal.node.account.is_simulated,
+        "words": proposal.words,
+        "expires_at": day_hour_and_zone(proposal.expires_at),
+        "link": link,
+    }
 
 
 def _propose_page(
@@ -99,29 +237,31 @@ def _propose_page(
         "offer": offer,
         "form": form,
         "problem": problem,
-        "agreed": sign(bind(node, offer)) if offer is not None and is_new else "",
-        "recipients": [verbs.masked(one.email) for one in _recipients(node)],
+        "agreed": sign(snapshot_offer(node, offer)) if offer is not None and is_new else "",
+        "recipients": [mask_emails(one.email) for one in _recipients(node)],
     }
-    return render(request, "devices/propose.html", values, status=409 if problem else 200)
+    return render(request, "devices/proposals/propose.html", values, status=409 if problem else 200)
 
 
 @require_safe
-@signed_in
+@login_required_here
 def proposals(request: HttpRequest) -> HttpResponse:
     """What was proposed to the households that this person may see."""
-    ids = households_for(person(request))
-    found = Proposal.objects.for_list()
-    found = found if ids is None else found.filter(household_id__in=ids)
+    found = proposals_for(current_user(request))
     listed = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
-    rows = [(proposal, of_proposal(proposal)) for proposal in listed]
-    return render(request, "devices/proposals.html", {"listed": listed, "rows": rows})
+    user = current_user(request)
+    rows = [
+        (mask_people(user, proposal, proposal.household_id), of_proposal(proposal))
+        for proposal in listed
+    ]
+    return render(request, "devices/proposals/list.html", {"listed": listed, "rows": rows})
 
 
 def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:
     """Return what waits in the households in which this person may install. One query; none for
-    whoever may not, nor for staff, who cannot answer.
+    people who may not, nor for staff, who cannot answer.
     """
-    user = person(request)
+    user = current_user(request)
     ids = [] if user.staff_role else households_for(user, Right.INSTALL, within)
     if not ids:
         return Waiting([])
@@ -132,28 +272,31 @@ def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
+@login_required_here
 def proposal(request: HttpRequest, pk: int) -> HttpResponse:
-    """One proposal, and the answer of whoever may install here."""
-    found = proposal_for(request, pk)
-    user, household = person(request), found.household
+    """One proposal, and the answer of a person who may install here."""
+    found = get_proposal_or_404(request, pk)
+    user, household = current_user(request), found.household
     if request.method == "POST":
         if not may_answer(user, household):
             refuse(request, Right.INSTALL, household, found.node)
-        problem = _decide(request, found, user, actor_in(request, household))
+        problem = _decide(request, found, user, request_actor(request, household))
         if problem:
             return render(
-                request, "devices/proposal.html", _values(request, found, problem), status=409
+                request,
+                "devices/proposals/proposal.html",
+                _values(request, found, problem),
+                status=409,
             )
         return redirect("install", found.job_id) if found.job_id else redirect("proposal", pk)
-    return render(request, "devices/proposal.html", _values(request, found))
+    return render(request, "devices/proposals/proposal.html", _values(request, found))
 
 
 def _values(request: HttpRequest, found: Proposal, problem: str = "") -> dict[str, object]:
-    user = person(request)
+    user = current_user(request)
     return _facts(found, problem) | {
         "may_decide": may(user, Right.INSTALL, found.household)
-        and not verbs.why_not_decide(found, user, timezone.now()),
+        and not installs_proposals.why_not_decide(found, user, timezone.now()),
         "may_withdraw": found.is_undecided and may(user, Right.PROPOSE, found.household),
         "may_link": found.is_open and may_answer(user, found.household),
     }
@@ -161,80 +304,91 @@ def _values(request: HttpRequest, found: Proposal, problem: str = "") -> dict[st
 
 def _facts(found: Proposal, problem: str = "") -> dict[str, object]:
     now = timezone.now()
-    begins, _ends = verbs.tonight(found.household, now)
+    begins, _ends = tonight(found.household, now)
     return {
         "proposal": found,
         "problem": problem,
-        "reasons": why_unfit(found.node, found.node.offer, now) if found.is_open else [],
+        "reasons": why_unfit(found.node, found.node.offer) if found.is_open else [],
         "night_begins": begins,
         "is_night": begins <= now,
+        "choices": [
+            one
+            for one in choices_of(found.household, is_online=True, with_now=False, with_online=True)
+            if one.value != When.TONIGHT
+        ],
     }
 
 
-def _decide(request: HttpRequest, found: Proposal, user: User | None, actor: Actor) -> str:
+def _decide(
+    request: HttpRequest, found: Proposal, user: User, actor: Actor, token: str = ""
+) -> str:
     """Carry out the answer in the form; return why it could not be, or ""."""
     try:
-        decision = verbs.Decision(request.POST.get("decision", ""))
+        decision = installs_proposals.Decision(request.POST.get("decision", ""))
     except ValueError:
-        return gettext("That is no answer: choose one of the three.")
+        return gettext("Choose one of the three answers.")
+    timing = None
     try:
-        verbs.decide(found, decision, user=user, actor=actor)
-    except verbs.NotPossible as why:
+        if decision is installs_proposals.Decision.LATER:
+            timing = read_timing(posted_when(request), found.household, timezone.now())
+        installs_proposals.decide(
+            found, decision, user=user, actor=actor, token=token, timing=timing
+        )
+    except (installs_proposals.ProposalError, PlanError) as why:
         return str(why)
     return ""
 
 
 @require_POST
-@signed_in
+@login_required_here
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """End a proposal that was not carried out yet."""
-    found = proposal_for(request, pk, Right.PROPOSE)
+    found = get_proposal_or_404(request, pk, Right.PROPOSE)
     try:
-        verbs.withdraw(found, actor=actor_in(request, found.household))
-        messages.success(request, gettext("Withdrawn. Its links no longer work."))
-    except verbs.NotPossible as why:
+        installs_proposals.withdraw(found, actor=request_actor(request, found.household))
+        messages.success(request, gettext("Proposal withdrawn. Its links no longer work."))
+    except installs_proposals.ProposalError as why:
         messages.warning(request, str(why))
     return redirect("proposal", pk)
 
 
 @never_cache
 @require_POST
-@signed_in
+@login_required_here
 def link(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a fresh link for somebody of the household who has no account."""
-    found = proposal_for(request, pk, Right.INSTALL)
-    if not may_answer(person(request), found.household):
+    """Show a new link for a person of the household who has no account."""
+    found = get_proposal_or_404(request, pk, Right.INSTALL)
+    if not may_answer(current_user(request), found.household):
         refuse(request, Right.INSTALL, found.household, found.node)
     try:
-        token = verbs.renew_link(found, actor=actor_in(request, found.household))
-    except verbs.NotPossible as why:
+        path = installs_proposals.renew_link(
+            found, maker=current_user(request), actor=request_actor(request, found.household)
+        )
+    except installs_proposals.ProposalError as why:
         messages.warning(request, str(why))
         return redirect("proposal", pk)
-    address = settings.PUBLIC_URL + reverse("decide", args=[token])
-    return render(request, "devices/proposal_link.html", {"proposal": found, "link": address})
+    values = {"proposal": found, "link": settings.PUBLIC_URL + path}
+    return render(request, "devices/proposals/link.html", values)
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("link")
-def decide(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind a link: now, tonight, or not this one. No account is needed."""
-    found = verbs.by_token(token)
-    if found is None:
-        return render(request, "devices/proposal_over.html", status=410)
-    user = request.user if isinstance(request.user, User) else None
+def answer(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind a link: now, tonight, or not this version. No account is needed."""
+    opened = open_link(token)
+    if opened is None:
+        return render(request, "devices/proposals/link_expired.html", status=410)
+    found = opened.proposal
+    user = who_answers(request.user, opened.answers_as, found.household)
     with timezone.override(found.household.zone):
         problem = ""
         if request.method == "POST":
-            problem = _decide(request, found, user, _holder(request, found, user))
-        why_not = verbs.why_not_decide(found, user, timezone.now())
+            name = user.email if user == request.user else opened.name
+            actor = Actor(name[:254], user.pk, "link", "link", **origin(request))
+            problem = _decide(request, found, user, actor, token)
+        why_not = installs_proposals.why_not_decide(found, user, timezone.now())
         values = _facts(found, problem) | {"may_decide": not why_not, "why_not": why_not}
-        return render(request, "devices/decide.html", values, status=409 if problem else 200)
-
-
-def _holder(request: HttpRequest, found: Proposal, user: User | None) -> Actor:
-    """Return who answers: somebody signed in, or whoever had the link."""
-    if user is not None:
-        return Actor(user.email, user.pk, "link", "link", **origin(request))
-    whose = f" sent to {found.mailed_to}" if found.mailed_to else ""
-    return Actor(f"Whoever had the link{whose}"[:254], None, "link", "link", **origin(request))
+        return render(
+            request, "devices/proposals/decide.html", values, status=409 if problem else 200
+        )

@@ -19,8 +19,8 @@ def measure(hubs: int, changes: int) -> None:
 
     from devices.homeassistant.bridge import Bridge
     from devices.models import HomeAssistantLink, Node
-    from tests.factories import make_account, make_household
-    from tests.mosquitto import Listener, Mosquitto
+    from tests.support.factories import make_account, make_household
+    from tests.support.mosquitto import Listener, Mosquitto
 
     # discovery and the states of one kind: a broker keeps only so much for a slow listener
     filters = ("homeassistant/#", "+/+/hub/+/update", "+/hub/+/update")
@@ -32,7 +32,7 @@ def measure(hubs: int, changes: int) -> None:
             for n in range(hubs)
         )
         bridge, began = Bridge(), monotonic()
-        while len(ear.topics("/config")) < hubs:
+        while len(ear.hubs()) < hubs:
             bridge.turn()
         print(f"{hubs} hubs announced in {monotonic() - began:.2f} s")
         prefix = HomeAssistantLink.objects.get().topic_prefix

@@ -32,7 +32,7 @@ def fill(hubs: int) -> Any:
     from django.utils import timezone
 
     from devices.models import Node, Offer, OtaJob, State
-    from tests.factories import make_account, make_household, make_owner
+    from tests.support.factories import make_account, make_household, make_owner
 
     now, household = timezone.now(), make_household("A hotel")
     account, owner = make_account(household), make_owner(household)
@@ -87,18 +87,20 @@ def fill(hubs: int) -> Any:
 
 def start_queue(household: Any) -> Any:
     """Start as long a queue as one may be."""
-    from devices import batches
-    from devices.confirm import bind
+    from devices.installs.confirmation import snapshot_offer
     from devices.models import Node
-    from tests.factories import person
+    from devices.planning import queues
+    from tests.support.factories import person
 
     owner = household.memberships.get().user
     nodes = Node.objects.filter(account__household=household, offers__isnull=False, is_online=True)
-    return batches.request(
+    return queues.request(
         user=owner,
         household=household,
         chosen=[
-            (node, bind(node, node.offer)) for node in nodes[: batches.MOST_HUBS] if node.offer
+            (node, snapshot_offer(node, node.offer))
+            for node in nodes[: queues.MOST_HUBS]
+            if node.offer
         ],
         at_once=1,
         stops_on_failure=True,
@@ -108,11 +110,11 @@ def start_queue(household: Any) -> Any:
 
 def serve(hubs: int) -> None:
     """Print server time and queries of each page."""
-    from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
     from devices.models import OtaJob, State
-    from tests.factories import sign_in
+    from tests.support.client import Client
+    from tests.support.factories import sign_in
 
     client = sign_in(Client(), fill(hubs))
     packed = Client(headers={"Accept-Encoding": "gzip"})
@@ -206,8 +208,8 @@ class Wire:
 
 def travel(folder: Path) -> None:
     """Print what travels, and how soon a change is there to be seen, of the real processes."""
-    from tests.product import Product
-    from tests.terminal import PASSWORD
+    from tests.support.product import Product
+    from tests.support.terminal import PASSWORD
 
     with Product(folder) as product:
         wire = Wire(product.url)
@@ -218,11 +220,7 @@ def travel(folder: Path) -> None:
         assert token is not None
         wire.session.post(
             f"{product.url}/account/login/",
-            {
-                "csrfmiddlewaretoken": token[1],
-                "login": "owner@example.com",
-                "password": PASSWORD,
-            },
+            {"csrfmiddlewaretoken": token[1], "login": "owner@example.com", "password": PASSWORD},
         )
         hub = _first_hub(wire.session.get(f"{product.url}/").text)
         for path in ("/", f"/hubs/{hub}/", "/history/", "/overview/", "/audit/", "/accounts/"):

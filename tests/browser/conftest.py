@@ -10,14 +10,14 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.every_page import World, furnished
 from tests.browser.story import browser, person
-from tests.product import Product
+from tests.support.product import Product
 
 # What the console says of answers that a test asks for, or refuses.
 EXPECTED = (
     "Failed to load resource",
     "Response Status Error Code 404",
     "htmx:sendError",
-    "htmx:afterRequest",  # said of what could not be sent only
+    "htmx:afterRequest",  # logged only for failed requests
 )
 
 

@@ -1,4 +1,7 @@
-"""Take the pictures of the README: `make screenshots` writes docs/screenshots/."""
+"""Take the pictures of the README: `make screenshots` writes docs/screenshots/.
+
+That of Home Assistant is var/homeassistant/pictures/device.png, made by `make homeassistant`.
+"""
 
 import os
 import tempfile
@@ -7,10 +10,8 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser import homeassistant
-from tests.browser.story import browser, person, review
-from tests.mosquitto import Listener, Mosquitto
-from tests.product import ROOT, Product
+from tests.browser.story import browser, person, picture, review
+from tests.support.product import ROOT, Product
 
 FOLDER = ROOT / "docs" / "screenshots"
 LOOKS: dict[str, dict[str, Any]] = {
@@ -22,7 +23,7 @@ PAGES = {"history": "/history/", "audit": "/audit/", "accounts": "/accounts/", "
 
 def take(page: Page, name: str) -> None:
     page.wait_for_timeout(300)
-    page.screenshot(path=FOLDER / f"{name}.png", full_page=True, animations="disabled")
+    picture(page, FOLDER / f"{name}.png")
 
 
 def main() -> None:
@@ -30,13 +31,10 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Mosquitto() as broker,
-        Listener(broker.port) as ear,
-        Product(Path(folder) / "demo", mqtt_url=broker.url) as product,
+        Product(Path(folder) / "demo") as product,
         sync_playwright() as playwright,
         browser(playwright, os.environ["CHROMIUM"]) as opened,
     ):
-        homeassistant.take(opened, ear, str(FOLDER / "home-assistant.png"))
         for look, context in LOOKS.items():
             with person(opened, product.url, "owner@example.com", **context) as page:
                 page.wait_for_timeout(3500)
@@ -49,7 +47,7 @@ def main() -> None:
                 install = page.url
                 page.goto("/")
                 take(page, f"hubs-{look}")
-                page.locator("a.name").first.click()
+                page.goto(page.locator("a.name").first.get_attribute("href") or "/")
                 take(page, f"hub-{look}")
                 page.goto(install)
                 page.wait_for_selector('#install[data-state="verified"]', timeout=150_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, Playwright
@@ -36,8 +37,8 @@ def person(
     if complaints is not None:
         page.on(
             "console",
-            lambda said: (
-                complaints.append(said.text) if said.type in {"error", "warning"} else None
+            lambda message: (
+                complaints.append(message.text) if message.type in {"error", "warning"} else None
             ),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -54,5 +55,17 @@ def person(
 
 def review(page: Page) -> str:
     """Open the form of the first hub with new firmware; return the hub's name."""
-    page.get_by_role("link", name="Review update").first.click()
-    return page.locator(".facts dd strong").first.inner_text()
+    page.locator("#hub-list").get_by_role("link", name="Review update").first.click()
+    return page.locator(".crumbs a").last.inner_text()
+
+
+def picture(page: Page, path: Path) -> None:
+    """Take a picture of the whole page. The window is as high as the page meanwhile, so that what
+    stands at the window's end is not in the middle.
+    """
+    size = page.viewport_size
+    assert size is not None
+    height = max(size["height"], page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.screenshot(path=path, animations="disabled")
+    page.set_viewport_size(size)

@@ -1,4 +1,4 @@
-"""Pages that stay open: what changes changes in place, and what somebody does there stays."""
+"""Pages that stay open: they change in place, and what a person does there stays."""
 
 import re
 
@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.checks import fits
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-# Ask at once, as when somebody comes back to the tab.
+# Ask at once, as when a person comes back to the tab.
 ASK = "() => htmx.trigger(document.querySelector('[data-poll]'), 'seen')"
 SELECTED = "() => window.getSelection().toString()"
 ABOVE = """() => document.activeElement.getBoundingClientRect().bottom
@@ -79,12 +79,49 @@ def test_a_page_asks_as_often_after_a_change_as_before(page: Page) -> None:
     assert len([one for one in asked if "/live/" in one]) == 1
 
 
-def test_whoever_may_no_longer_look_is_told_so_instead_of_old_things(page: Page) -> None:
+def test_a_person_who_may_no_longer_look_reads_so_instead_of_old_content(page: Page) -> None:
     first_hub(page)
     page.evaluate("() => { window.isOld = true; }")
     page.route("**/live/**", lambda route: route.fulfill(status=404, body="gone"))
     page.evaluate(ASK)
     page.wait_for_function("() => !window.isOld")
+
+
+PORTAL = "<!doctype html><h1>SSO portal</h1><form><input type=password></form>"
+
+
+@pytest.mark.parametrize("status", [200, 401, 403])
+@pytest.mark.parametrize("start", ["list", "hub"])
+def test_a_proxys_sign_in_page_never_enters_ours(page: Page, status: int, start: str) -> None:
+    page.goto("/") if start == "list" else first_hub(page)
+    page.evaluate("() => { window.isOld = true; }")
+    page.route(
+        "**/live/**",
+        lambda route: route.fulfill(status=status, body=PORTAL, content_type="text/html"),
+    )
+    page.evaluate(ASK)
+    page.wait_for_function("() => !window.isOld && document.querySelector('[data-poll]')")
+    page.wait_for_load_state()
+    # the page is loaded again once, not for ever
+    page.evaluate("() => { window.isOld = true; }")
+    page.evaluate(ASK)
+    expect(page.locator("#reconnecting")).to_be_visible()
+    assert page.evaluate("() => window.isOld")
+    assert page.locator("text=SSO portal").count() == 0
+    page.unroute("**/live/**")
+    assert ask(page) in {200, 204}
+    expect(page.locator("#reconnecting")).to_be_hidden()
+
+
+def test_a_proxy_without_its_server_leaves_the_page_as_it_is(page: Page) -> None:
+    first_hub(page)
+    page.evaluate("() => { window.isOld = true; }")
+    page.route("**/live/**", lambda route: route.fulfill(status=502, body="Bad gateway"))
+    page.evaluate(ASK)
+    expect(page.locator("#reconnecting")).to_be_visible()
+    assert page.evaluate("() => window.isOld")
+    page.unroute("**/live/**")
+    assert ask(page) == 204
 
 
 @pytest.mark.parametrize("page", [{}, {"locale": "de-DE"}], ids=["en", "de"], indirect=True)
@@ -114,7 +151,7 @@ def test_a_search_says_what_it_found(page: Page) -> None:
     page.locator("#q").fill(name)
     expect(page.locator("#said")).to_contain_text(f"“{name}”")
     page.locator("#q").fill("no such hub")
-    expect(page.locator("#said")).to_have_text("0 hubs here match “no such hub”.")
+    expect(page.locator("#said")).to_have_text("0 hubs match “no such hub”.")
 
 
 def test_back_after_a_search_whose_session_is_over_leads_to_the_sign_in(page: Page) -> None:
@@ -131,7 +168,7 @@ def test_what_is_asked_after_a_search_comes_back_to_it(page: Page) -> None:
     page.wait_for_url("**/?*q=a*")
     page.get_by_role("button", name="Check now").click()
     page.wait_for_url("**/?*q=a*")
-    expect(page.locator(".notice").first).to_contain_text("will be asked")
+    expect(page.locator(".notice").first).to_contain_text("Checking")
 
 
 @pytest.mark.parametrize("page", [{"email": "cabin@example.com"}], ids=["cabin"], indirect=True)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import control
 from tests.browser.story import browser, person, review
-from tests.product import Product
+from tests.support.product import Product
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 VERIFIED_WITHIN_MS = 150_000
@@ -20,8 +20,10 @@ NEW_YORK = {"timezone_id": "America/New_York"}
 
 def pushes(product: Product) -> int:
     """Return how many pushes the cloud accepted in all."""
-    told = requests.get(f"{product.cloud_url}/control/counters", timeout=10).json()["pushes"]
-    return sum(outcomes.get("accepted", 0) for jobs in told.values() for outcomes in jobs.values())
+    by_job = requests.get(f"{product.cloud_url}/control/counters", timeout=10).json()["pushes"]
+    return sum(
+        outcomes.get("accepted", 0) for jobs in by_job.values() for outcomes in jobs.values()
+    )
 
 
 def state_of(page: Page) -> str:
@@ -35,14 +37,14 @@ def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str
         member = person(opened, product.url, "member@example.com", java_script_enabled=False)
         with owner as page, member as plain:
             page.get_by_role("button", name="Check now").click()
-            expect(page.locator(".notice.info")).to_contain_text("will be asked")
+            expect(page.locator(".notice.info")).to_contain_text("Checking")
             # the rows follow by themselves
             offered = page.locator("#hub-list .lit", has_text="6.1.0")
             expect(offered).to_have_count(7, timeout=20_000)
             before = pushes(product)
 
             hub = review(page)
-            expect(page.locator("main")).to_contain_text("What you are agreeing to")
+            expect(page.locator("main")).to_contain_text("What will be installed")
             confirmed_at = time.monotonic()
             page.get_by_role("button", name="Install 6.1.0 now").click()
             page.wait_for_selector("#install")
@@ -59,18 +61,20 @@ def test_the_whole_story_with_scripts_on_and_off(product: Product, chromium: str
             expect(again, plain.locator("main").inner_text()).to_have_count(1)
 
             with person(opened, product.url, "viewer@example.com") as looking:
-                expect(looking.locator("main")).to_contain_text("You may look, not install")
+                expect(looking.locator("main")).to_contain_text("View only.")
                 assert looking.get_by_role("link", name="Review update").count() == 0
             with person(opened, product.url, "cabin@example.com") as stranger:
                 assert hub not in stranger.locator("#hub-list").inner_text()
                 gone = stranger.request.get(page.url)
                 assert gone.status == 404
 
-            # nobody reloads this page: it changes in place until the verdict
+            # this page is not reloaded: it changes in place until the verdict
             expect(page.locator("#install")).to_have_attribute(
                 "data-state", "verified", timeout=VERIFIED_WITHIN_MS
             )
-            expect(page.locator("#verdict")).to_contain_text(f"Verified: {hub} runs 6.1.0")
+            expect(page.locator("#verdict")).to_contain_text(
+                f"Verified: {hub} was updated to 6.1.0."
+            )
             assert page.locator(".witnesses li.agrees").count() == 3
             assert page.locator("#install[data-hx-get]").count() == 0
 
@@ -114,18 +118,18 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(page: Page) -> None
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
-def test_ages_are_the_servers_whatever_the_clock_of_the_browser_says(page: Page) -> None:
+def test_ages_are_the_servers_also_when_the_browsers_clock_is_wrong(page: Page) -> None:
     for days in (-1, 1):
         page.clock.install(time=datetime.now(UTC) + timedelta(days=days))
         page.goto("/")
         page.clock.run_for(1_000)
         ages = page.locator("time[data-ago]").all_inner_texts()
         assert ages
-        for said in ages:
-            assert re.fullmatch(r"just now|\d+ (s|min)( \d+ s)? ago", said), (days, said)
+        for age in ages:
+            assert re.fullmatch(r"just now|\d+ (s|min)( \d+ s)? ago", age), (days, age)
 
 
-def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(page: Page) -> None:
+def test_a_key_opens_the_search_unless_it_is_switched_off(page: Page) -> None:
     search = page.locator("#q")
     page.keyboard.press("Control+/")
     expect(search).not_to_be_focused()
@@ -134,7 +138,7 @@ def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(page: Page) -
     page.keyboard.type("a/b")
     expect(search).to_have_value("a/b")
     page.goto("/profile/")
-    page.get_by_label("The key / goes to the search of a page").uncheck()
+    page.get_by_label("Use keyboard shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     page.goto("/")
     page.keyboard.press("/")
@@ -143,7 +147,7 @@ def test_a_key_goes_to_the_search_for_as_long_as_somebody_wants_it(page: Page) -
 
 
 @pytest.mark.parametrize("page", [NEW_YORK], ids=["New York"], indirect=True)
-def test_a_new_household_is_where_its_browser_is_until_somebody_says_where(page: Page) -> None:
+def test_a_new_household_has_its_browsers_time_zone_until_a_person_chooses(page: Page) -> None:
     page.goto("/households/new/")
     zone = page.get_by_label("Time zone")
     expect(zone).to_have_value("America/New_York")

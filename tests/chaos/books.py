@@ -1,7 +1,7 @@
 """The laws, held against three books that know nothing of each other.
 
 The simulated cloud's counters say what was really sent, the tables what the product believes, the
-audit trail what it told; the people's diary says what was promised to them.
+audit trail what it recorded; the people's diary says what was promised to them.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices.models.ota import LIVE, TRANSITIONS, VERDICTS, State
+from devices.models.install import LIVE, TRANSITIONS, VERDICTS, State
 from tests.chaos.installation import Installation
 from tests.chaos.people import ALWAYS_HONEST, COURSES, VERIFIED, Diary
 
@@ -22,6 +22,23 @@ EVENTS = (
     "SELECT job_id, action, detail FROM devices_auditevent "
     "WHERE job_id IS NOT NULL AND action LIKE 'install.%' ORDER BY sequence"
 )
+PLANS = (
+    "SELECT p.id, p.state, p.waits_for, p.job_id, p.not_before <= j.requested_at, "
+    "p.expires_at > j.requested_at, p.binding, j.ota_job_id, j.to_version, j.from_version "
+    "FROM devices_plan p LEFT JOIN devices_otajob j ON j.id = p.job_id ORDER BY p.id"
+)
+OTHER_VERSIONS = ("other_version", "newer_version", "step_version")
+# The cloud keeps every session and every hub: whoever says otherwise believed a bad answer.
+NEVER = ("account.signed_out", "hub.left")
+# How far two moments in the trail may be out of order, where several hosts write it.
+OUT_OF_ORDER_S = 60
+UNTRUE = (
+    "SELECT sequence, at, before FROM (SELECT sequence, at, "
+    "max(at) OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) AS before FROM devices_auditevent) "
+    f"AS listed WHERE at < before - interval '{OUT_OF_ORDER_S} seconds' "
+    f"OR at > now() + interval '{OUT_OF_ORDER_S} seconds' ORDER BY sequence"
+)
+ENDED = f"SELECT action, sentence FROM devices_auditevent WHERE action IN {NEVER} ORDER BY sequence"
 PROOFS = (
     "SELECT DISTINCT job_id FROM devices_report WHERE meaning = 'success' AND NOT is_before_push"
 )
@@ -45,16 +62,36 @@ class Job:
 
 
 @dataclass
+class PlanRow:
+    """A row of the product's table of plans, beside the install that it started."""
+
+    id: int
+    state: str
+    waits_for: str
+    job: int | None
+    is_after_its_begin: bool
+    is_before_its_end: bool
+    binding: Any
+    cloud_job: str
+    to_version: str
+    from_version: str
+
+
+@dataclass
 class Books:
     """Everything that was written down, read once."""
 
     jobs: dict[int, Job]
     confirms: Counter[int]
     proofs: set[int]
+    ended: list[str]
+    untrue: list[str]
     sent: dict[tuple[str, str], Counter[str]]
     starts: dict[str, dict[str, int]]
     courses: dict[str, dict[str, list[str]]]  # what each hub lived through for each cloud job
     versions: dict[str, str]
+    ran: dict[str, set[str]]  # every version that each hub started into
+    plans: list[PlanRow]
     diary: Diary
 
     @classmethod
@@ -62,8 +99,8 @@ class Books:
         tables, counters = installation.tables, installation.cloud.counters()
         jobs = {row[0]: Job(*row) for row in tables.rows(JOBS)}
         confirms: Counter[int] = Counter()
-        for job_id, action, told in tables.rows(EVENTS):
-            detail: dict[str, Any] = json.loads(told) if isinstance(told, str) else told
+        for job_id, action, stored in tables.rows(EVENTS):
+            detail: dict[str, Any] = json.loads(stored) if isinstance(stored, str) else stored
             if "from_state" in detail and job_id in jobs:
                 jobs[job_id].moves.append((detail["from_state"], detail["to_state"]))
             elif action == "install.requested":
@@ -72,6 +109,11 @@ class Books:
             jobs=jobs,
             confirms=confirms,
             proofs={row[0] for row in tables.rows(PROOFS)},
+            ended=[f"{action}: {sentence}" for action, sentence in tables.rows(ENDED)],
+            untrue=[
+                f"event {sequence} is of {at}, after one of {before}"
+                for sequence, at, before in (tables.rows(UNTRUE) if installation.is_shared else ())
+            ],
             sent={
                 (node, job): Counter(outcomes)
                 for node, of_node in counters["pushes"].items()
@@ -80,6 +122,11 @@ class Books:
             starts=counters["starts"],
             courses=counters["courses"],
             versions={hub["node_id"]: hub["fw_version"] for hub in installation.cloud.hubs()},
+            ran={
+                node: {step["version"] for step in installation.cloud.hub(node)["timeline"]}
+                for node in installation.cloud.node_ids()
+            },
+            plans=[PlanRow(*row) for row in tables.rows(PLANS)],
             diary=diary,
         )
 
@@ -89,8 +136,11 @@ class Books:
             self._a_confirm_is_never_lost,
             self._one_push_for_each_confirm,
             self._every_job_ends,
+            self._plans_keep_their_laws,
             self._no_wrong_verdict,
-            self._every_move_is_legal_and_told,
+            self._every_move_is_legal_and_recorded,
+            self._no_session_ends_and_no_hub_leaves,
+            self._no_moment_is_untrue,
         )
         return [sentence for law in laws for sentence in law()]
 
@@ -110,7 +160,7 @@ class Books:
             back = job.moves.count((State.PUSHING, State.REQUESTED))
             claims = job.moves.count((State.REQUESTED, State.PUSHING))
             if claims != job.pushes or claims > back + 1:
-                yield f"install {job.id}: {job.pushes} claims, {back} times told that none was sent"
+                yield f"install {job.id}: {job.pushes} claims, {back} times reported as not sent"
         for (node, cloud_job), outcomes in self.sent.items():
             arrived = outcomes["accepted"] + outcomes["ignored_busy"]
             if arrived > confirmed[node, cloud_job]:
@@ -130,13 +180,37 @@ class Books:
             f"{node} has {count} live installs" for node, count in live.items() if count > 1
         )
 
+    def _plans_keep_their_laws(self) -> Iterator[str]:
+        """A plan starts one install at most, inside its time, of what was agreed; every wait has a
+        reason, and every other plan has ended.
+        """
+        started = Counter(plan.job for plan in self.plans if plan.job is not None)
+        yield from (f"install {job} is of {n} plans" for job, n in started.items() if n > 1)
+        for plan in self.plans:
+            if plan.state == "waiting" and not plan.waits_for:
+                yield f"plan {plan.id} waits without a reason"
+            if (plan.state == "started") != (plan.job is not None):
+                yield f"plan {plan.id} is {plan.state} with the install {plan.job}"
+            if plan.job is None:
+                continue
+            if not (plan.is_after_its_begin and plan.is_before_its_end):
+                yield f"plan {plan.id} started outside its time"
+            stored = plan.binding
+            binding = json.loads(stored) if isinstance(stored, str) else stored
+            agreed = [binding[name] for name in ("ota_job_id", "to_version", "from_version")]
+            if agreed != [plan.cloud_job, plan.to_version, plan.from_version]:
+                yield f"plan {plan.id} started another offer than was agreed to"
+
     def _no_wrong_verdict(self) -> Iterator[str]:
         for job in self.jobs.values():
             courses = self.courses.get(job.node, {}).get(job.cloud_job, [])
             honest = ALWAYS_HONEST.union(*(COURSES[course][1] for course in courses))
-            if job.state not in honest:
+            if job.state not in honest and not self._runs_what_it_is_said_to_run(job):
                 lived = courses or "nothing"
-                yield f"install {job.id} is {job.state}, though the hub lived through {lived}"
+                yield (
+                    f"install {job.id} is {job.state} ({job.outcome}, {job.version_seen} for "
+                    f"{job.to_version}), though the hub lived through {lived}"
+                )
             if job.state != VERIFIED:
                 continue
             if job.version_seen != job.to_version or job.version_agreed_at is None:
@@ -148,7 +222,14 @@ class Books:
             if job.is_latest and self.versions[job.node] != job.to_version:
                 yield f"install {job.id} is verified and {job.node} runs {self.versions[job.node]}"
 
-    def _every_move_is_legal_and_told(self) -> Iterator[str]:
+    def _runs_what_it_is_said_to_run(self, job: Job) -> bool:
+        """Is the verdict that the hub reports a version other than the confirmed one, and did the
+        hub really come to run that version? An install that was given up may bring it late, and so
+        may the vendor. Each version is offered to one hub once.
+        """
+        return job.outcome in OTHER_VERSIONS and job.version_seen in self.ran[job.node]
+
+    def _every_move_is_legal_and_recorded(self) -> Iterator[str]:
         for job in self.jobs.values():
             at = State.REQUESTED.value
             for old, new in job.moves:
@@ -157,6 +238,13 @@ class Books:
                 at = new
             if at != job.state:
                 yield f"install {job.id} is {job.state}; the trail's last word is {at}"
+
+    def _no_session_ends_and_no_hub_leaves(self) -> Iterator[str]:
+        yield from (f"the trail says what never happened: {words}" for words in self.ended)
+
+    def _no_moment_is_untrue(self) -> Iterator[str]:
+        """Several hosts write by the database's clock, whatever their own show."""
+        yield from self.untrue
 
     def by_verdict(self) -> Counter[str]:
         return Counter(job.state for job in self.jobs.values())

@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -30,6 +31,11 @@ class Run:
     broken: str = ""
     only_harms: tuple[str, ...] = ()
     only_courses: tuple[str, ...] = ()
+    planned: float = 0.5
+    """The share of the installs that are planned."""
+    hosts: int = 1
+    harms: int = 0
+    """At least so many harms are done, of whatever kind."""
 
 
 @dataclass
@@ -62,70 +68,114 @@ def play(run: Run) -> Result:
             pace=run.pace,
             database_url=run.database_url,
             broken=run.broken,
+            hosts=run.hosts,
         ) as installation,
     ):
         _attack(run, installation, result)
     return result
 
 
+class Life:
+    """The people of an installation, who go on installing until it is over."""
+
+    def __init__(self, run: Run, installation: Installation) -> None:
+        self.began = monotonic()
+        self.diary, self.is_over = Diary(), threading.Event()
+        self.watcher = Watcher(installation)
+        self.visitors = [Visitor(installation, home) for home in range(run.homes)]
+        self.people = [
+            Person(
+                installation,
+                self.watcher,
+                self.diary,
+                node,
+                index,
+                self.visitors[index // run.hubs],
+                run.seed,
+                self.is_over,
+                run.only_courses,
+                run.planned,
+            )
+            for index, node in enumerate(installation.cloud.node_ids())
+        ]
+
+    @property
+    def took_s(self) -> float:
+        return monotonic() - self.began
+
+    def begin(self) -> None:
+        self.watcher.start()
+        for visitor in self.visitors:
+            visitor.get("/")
+        for person in self.people:
+            person.start()
+
+    def end(self) -> None:
+        self.is_over.set()
+        for person in self.people:
+            person.join(90)
+
+    def troubles(self) -> Counter[str]:
+        return sum((visitor.troubles for visitor in self.visitors), Counter())
+
+
 def _attack(run: Run, installation: Installation, result: Result) -> None:
-    began = monotonic()
-    diary, is_over = Diary(), threading.Event()
-    watcher = Watcher(installation)
-    watcher.start()
-    visitors = [Visitor(installation, installation.owner(home)) for home in range(run.homes)]
-    for visitor in visitors:
-        visitor.get("/")
-    people = [
-        Person(
-            installation,
-            watcher,
-            diary,
-            node,
-            index,
-            visitors[index // run.hubs],
-            run.seed,
-            is_over,
-            run.only_courses,
-        )
-        for index, node in enumerate(installation.cloud.node_ids())
-    ]
+    life = Life(run, installation)
+    life.begin()
     enemy = Enemy(installation, run.seed, run.pause_s, run.only_harms)
-    for one in (*people, enemy):
-        one.start()
-    while monotonic() - began < run.limit_s:
+    enemy.start()
+    while life.took_s < run.limit_s:
         sleep(1)
-        if len(diary.accepted) >= run.installs and enemy.kills.total() >= run.kills:
+        is_enough = len(life.diary.accepted) >= run.installs
+        is_enough &= enemy.kills.total() >= run.kills and enemy.done.total() >= run.harms
+        if is_enough and (enemy.has_done_all or not installation.is_shared):
             break
     else:
         result.violations.append(
-            f"{len(diary.accepted)} installs and {enemy.kills.total()} kills in {run.limit_s:.0f} s"
+            f"{len(life.diary.accepted)} installs, {enemy.kills.total()} kills and "
+            f"{enemy.done.total()} harms in {run.limit_s:.0f} s"
         )
-    attacked_s = monotonic() - began
-    is_over.set()
+    attacked_s = life.took_s
+    life.is_over.set()
     enemy.is_over.set()
     enemy.join(120)
     installation.start_again()
     installation.cloud.clear_faults()
-    for person in people:
-        person.join(90)
-    problems = [*enemy.problems, *diary.problems]
-    result.violations += [f"the machine itself: {words}" for words in problems]
+    life.end()
+    result.violations += [f"the machine itself: {words}" for words in enemy.problems]
+    result.violations += enemy.waits.violations()
+    books, trail = settle(installation, life, result)
+    kills = f"{enemy.kills.total()} kills, {enemy.faults.total()} faults "
+    result.lines = [
+        *head(run, books, life, attacked_s, kills),
+        f"kills: {_list(enemy.kills)}",
+        f"faults: {_list(enemy.faults)}",
+        f"harms: {_list(enemy.done)}",
+        *(f"  {what}: {often}" for what, often in sorted(enemy.waits.report().items())),
+        *tail(books, life, trail),
+    ]
+
+
+def settle(installation: Installation, life: Life, result: Result) -> tuple[Books, str]:
+    """Let everything come to rest, and hold the books against the laws; return them and what the
+    verification of the trail says.
+    """
+    result.violations += [f"the machine itself: {words}" for words in life.diary.problems]
     _rest(installation, result)
-    watcher.is_over.set()
-    watcher.join(90)
-    books = Books.read(installation, diary)
+    life.watcher.is_over.set()
+    life.watcher.join(90)
+    books = Books.read(installation, life.diary)
     result.violations += books.violations()
     try:
-        trail = installation.manage("verify_audit").strip().splitlines()[-1]
+        trail = installation.hosts[-1].manage("verify_audit").strip().splitlines()[-1]
     except AssertionError as problem:
         result.violations.append(f"the audit trail does not verify: {problem}")
         trail = "not verified"
-    result.lines = _told(run, enemy, diary, books, attacked_s, monotonic() - began, trail)
+    return books, trail
 
 
 def _rest(installation: Installation, result: Result) -> None:
-    """Wait until everything has its verdict; nobody does anything about it."""
+    """Wait without acting until everything has its verdict."""
     states = ", ".join(f"'{state}'" for state in LIVE)
     sql = f"SELECT count(*) FROM devices_otajob WHERE state IN ({states})"
     until = monotonic() + REST_S
@@ -133,25 +183,31 @@ def _rest(installation: Installation, result: Result) -> None:
         if monotonic() > until:
             break  # the books name them
         sleep(1)
-    if not installation.wait_until_ready(180):
-        result.violations.append(f"/readyz says {installation.readiness()}")
+    for host in installation.hosts:
+        if not host.wait_until_ready(180):
+            result.violations.append(f"/readyz of {host.name or 'the host'}: {host.readiness()}")
 
 
-def _told(
-    run: Run, enemy: Enemy, diary: Diary, books: Books, attacked_s: float, all_s: float, trail: str
-) -> list[str]:
-    arrived = sum(one["accepted"] + one["ignored_busy"] for one in books.sent.values())
-    again = sum(job.pushes > 1 for job in books.jobs.values())
+def head(run: Run, books: Books, life: Life, attacked_s: float, harms: str) -> list[str]:
+    """Return the first lines of a report."""
     where = "PostgreSQL" if run.database_url else "SQLite"
+    hosts = f", {run.hosts} hosts" if run.hosts > 1 else ""
     broken = f", broken on purpose: {run.broken}" if run.broken else ""
     return [
-        f"{where}{broken}: {len(books.jobs)} installs of {run.homes * run.hubs} hubs, "
-        f"{enemy.kills.total()} kills, {enemy.faults.total()} faults "
-        f"in {attacked_s:.0f} s; at rest after {all_s - attacked_s:.0f} s more.",
+        f"{where}{hosts}{broken}: {len(books.jobs)} installs of {run.homes * run.hubs} hubs, "
+        f"{harms}in {attacked_s:.0f} s; at rest after {life.took_s - attacked_s:.0f} s more.",
         f"verdicts: {_list(books.by_verdict())}",
-        f"kills: {_list(enemy.kills)}",
-        f"faults: {_list(enemy.faults)}",
+    ]
+
+
+def tail(books: Books, life: Life, trail: str) -> list[str]:
+    """Return the last lines of a report."""
+    arrived = sum(one["accepted"] + one["ignored_busy"] for one in books.sent.values())
+    again = sum(job.pushes > 1 for job in books.jobs.values())
+    diary = life.diary
+    return [
         f"people: {len(diary.accepted)} confirms shown as accepted, {_list(diary.counts)}",
+        f"pages that failed: {_list(life.troubles())}",
         f"cloud: {arrived} pushes reached a hub; {again} installs were claimed more than once",
         *(f"  {course}: {_list(found)}" for course, found in sorted(books.by_course().items())),
         f"trail: {trail}",

@@ -1,14 +1,15 @@
 """The people of a chaos run: each hub has one, who confirms, cancels and tries again as it comes.
 
-They use what a browser would use: the forms, over HTTP. What they were told is written down, for it
+They use what a browser would use: the forms, over HTTP. The answers are written down, for it
 is the first thing that must be true afterwards.
 """
 
 import random
 import re
 import threading
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from time import monotonic, sleep
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.chaos.installation import Installation
-from tests.terminal import PASSWORD
+from tests.support.terminal import PASSWORD
 
 # Every course an install may take, with the verdicts that are no lie about it. Besides these an
 # install may always end unsent, or LOST, which says that nothing is known.
@@ -43,6 +44,8 @@ ALWAYS_HONEST = {"lost", "cancelled", "expired", "refused"}
 LIVE = ("requested", "pushing", "running", "retrying", "verifying")
 ANSWER_S = 75
 ENDS_WITHIN_S = 900
+# How long people wait for the start of what they planned.
+STARTS_WITHIN_S = 180
 
 
 @dataclass
@@ -100,18 +103,25 @@ class Watcher(threading.Thread):
 
 
 class Visitor:
-    """One browser: signs in when asked to, and keeps its cookies."""
+    """The browser of a home's owner: signs in when asked to, and keeps its cookies.
 
-    def __init__(self, installation: Installation, email: str) -> None:
-        self.installation, self.email = installation, email
+    Where several hosts serve, the homes are spread among them. Who gets no page from one goes on at
+    the next.
+    """
+
+    def __init__(self, installation: Installation, home: int) -> None:
+        self.email = installation.owner(home)
+        self.hosts = deque(installation.hosts)
+        self.hosts.rotate(-home)
         self.session = requests.Session()
+        self.troubles: Counter[str] = Counter()
 
     def get(self, path: str) -> requests.Response | None:
         """Return the page, or None where there was none to be had."""
         return self._ask("GET", path)
 
     def press(self, path: str, values: dict[str, str]) -> requests.Response | None:
-        """Send a form; the answer is not followed. None: nobody knows what became of it."""
+        """Send a form; the answer is not followed. None: the result is unknown."""
         return self._ask("POST", path, values)
 
     def _ask(
@@ -119,33 +129,38 @@ class Visitor:
     ) -> requests.Response | None:
         token = self.session.cookies.get("csrftoken", "")
         data = None if values is None else {"csrfmiddlewaretoken": token, **values}
+        host = self.hosts[0]
         try:
             answer = self.session.request(
-                method,
-                f"{self.installation.url}{path}",
-                data=data,
-                timeout=ANSWER_S,
-                allow_redirects=False,
+                method, f"{host.url}{path}", data=data, timeout=ANSWER_S, allow_redirects=False
             )
         except requests.RequestException:
+            self.hosts.rotate(-1)
             return None
+        if answer.status_code >= 500:
+            self.troubles[f"{host.name or 'the host'}: {answer.status_code}"] += 1
+            self.hosts.rotate(-1)
         if answer.is_redirect and "/account/login/" in answer.headers["Location"]:
-            self._sign_in()
+            self.sign_in()
             return None
         return answer
 
-    def _sign_in(self) -> None:
-        address = f"{self.installation.url}/account/login/"
+    def sign_in(self) -> bool:
+        """Send the form once; True when this opened a session."""
+        address = f"{self.hosts[0].url}/account/login/"
         try:
             self.session.get(address, timeout=ANSWER_S)
-            told = {
+            fields = {
                 "csrfmiddlewaretoken": self.session.cookies.get("csrftoken", ""),
                 "login": self.email,
                 "password": PASSWORD,
             }
-            self.session.post(address, data=told, timeout=ANSWER_S)
+            answer = self.session.post(
+                address, data=fields, timeout=ANSWER_S, allow_redirects=False
+            )
         except requests.RequestException:
-            return
+            return False
+        return answer.is_redirect
 
 
 class Person(threading.Thread):
@@ -162,10 +177,11 @@ class Person(threading.Thread):
         seed: str,
         is_over: threading.Event,
         only_courses: tuple[str, ...] = (),
+        planned: float = 0.0,
     ) -> None:
         super().__init__(daemon=True)
         self.installation, self.watcher, self.diary = installation, watcher, diary
-        self.node, self.index, self.visitor = node, index, visitor
+        self.node, self.index, self.visitor, self.planned = node, index, visitor, planned
         self.dice = random.Random(f"{seed} {node}")
         self.is_over = is_over
         self.courses = only_courses or tuple(COURSES)
@@ -177,7 +193,7 @@ class Person(threading.Thread):
     def run(self) -> None:
         try:
             self._live()
-        except Exception as problem:  # the machine itself failed: said, never swallowed
+        except Exception as problem:  # the machine itself failed: reported, never swallowed
             self.diary.problems.append(f"who lives with {self.node}: {problem!r}")
 
     def _live(self) -> None:
@@ -210,7 +226,7 @@ class Person(threading.Thread):
             self.visitor.press(f"/hubs/{self.now.pk}/check/", {})
             if self._until(lambda: self.now.offered == job, 15):
                 return True
-        self.diary.count("offers not heard of in time")
+        self.diary.count("offers not seen in time")
         return False
 
     def _install(self) -> bool:
@@ -222,7 +238,10 @@ class Person(threading.Thread):
             sleep(self.dice.random())
             return False
         before = self.now.job
-        if self.dice.random() < 0.1:  # the finger slips
+        if self.dice.random() < self.planned:
+            if not self._plan(path, agreed[1], before):
+                return False
+        elif self.dice.random() < 0.1:  # the finger slips
             twin = threading.Thread(target=self._confirm, args=(path, agreed[1]), daemon=True)
             twin.start()
             self._confirm(path, agreed[1])
@@ -240,6 +259,25 @@ class Person(threading.Thread):
         if monotonic() - began >= ENDS_WITHIN_S:
             self.diary.endless.append(job)
         return True
+
+    def _plan(self, path: str, agreed: str, before: int) -> bool:
+        """Plan it for a window that is about to open, or for when the hub is not in use; True when
+        its install has started. One that does not start in good time is cancelled.
+        """
+        self.diary.count("plans made")
+        values: dict[str, str] = {"agreed": agreed, "when": "idle"}
+        if self.dice.random() < 0.5:
+            soon = datetime.now(UTC) + timedelta(minutes=1)
+            values |= {"when": "at", "at": f"{soon:%Y-%m-%dT%H:%M}"}
+        self.visitor.press(path, values)
+        if self._until(lambda: self.now.job != before, STARTS_WITHIN_S):
+            self.diary.count("plans started")
+            return True
+        page = self.visitor.get(f"/hubs/{self.now.pk}/")
+        for plan in re.findall(r"/planned/(\d+)/cancel/", page.text if page else ""):
+            self.visitor.press(f"/planned/{plan}/cancel/", {})
+            self.diary.count("plans cancelled")
+        return self.now.job != before
 
     def _confirm(self, path: str, agreed: str) -> bool | None:
         """True: the install's page was shown. None: no answer came."""

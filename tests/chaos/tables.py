@@ -7,6 +7,8 @@ from time import sleep
 from typing import Any
 
 BUSY_S = 60
+# Who harms a database can still write to it.
+OWN = "-c default_transaction_read_only=off"
 
 
 class Tables:
@@ -20,7 +22,9 @@ class Tables:
         if self.is_postgres:
             import psycopg
 
-            return psycopg.connect(self.where, autocommit=True, application_name="chaos")
+            return psycopg.connect(
+                self.where, autocommit=True, application_name="chaos", options=OWN
+            )
         return sqlite3.connect(self.where, timeout=BUSY_S, isolation_level=None)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -33,7 +37,7 @@ class Tables:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let nobody else write."""
+        """Keep all others from writing."""
         with closing(self._connect()) as connection:
             if self.is_postgres:
                 connection.execute("BEGIN")
@@ -45,6 +49,11 @@ class Tables:
             finally:
                 connection.execute("ROLLBACK")
 
+    def read_lists_now(self) -> None:
+        """Make every account's next reading due, as an hour without one would."""
+        with suppress(*_troubles()), closing(self._connect()) as connection:
+            connection.execute("UPDATE devices_cloudaccount SET next_sync_at = synced_at")
+
     def cut_connections(self) -> int:
         """End every other connection (PostgreSQL); return how many that were."""
         sql = (
@@ -52,6 +61,27 @@ class Tables:
             "WHERE datname = current_database() AND application_name <> 'chaos'"
         )
         return int(self.rows(sql)[0][0])
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Let the PostgreSQL database refuse to write, as one that fails over does."""
+        self._set_read_only("on")
+        try:
+            yield
+        finally:
+            self._set_read_only("off")
+
+    def _set_read_only(self, switch: str) -> None:
+        name = self.rows("SELECT quote_ident(current_database())")[0][0]
+        with closing(self._connect()) as connection:
+            connection.execute(
+                f"ALTER DATABASE {name} SET default_transaction_read_only = {switch}".encode()
+            )
+        self.cut_connections()
+
+    def lock_the_head(self) -> None:
+        """Return once the head of the audit trail could be locked, as every append does."""
+        self.rows("SELECT id FROM devices_audithead FOR UPDATE")
 
 
 def _troubles() -> tuple[type[Exception], ...]:

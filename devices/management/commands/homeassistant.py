@@ -9,6 +9,8 @@ from devices.homeassistant.bridge import Bridge
 
 
 class Command(BaseCommand):
+    # they would load every page: a second of start and memory that is never used here
+    requires_system_checks: list[str] = []
     help = "Show every hub to Home Assistant over MQTT, and carry out what is pressed there."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from devices.audit.maintenance import NotIntact, prune
 from devices.models import AuditCheckpoint
-from devices.upkeep import NotIntact, prune
 
 
 class Command(BaseCommand):
@@ -19,10 +19,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--days",
-            type=int,
-            metavar="N",
-            help="keep N days instead of AUDIT_KEEP_DAYS",
+            "--days", type=int, metavar="N", help="keep N days instead of AUDIT_KEEP_DAYS"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -13,10 +13,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from devices.backup import CannotKeep, archive, restored, restoring
-from devices.chain import verify
-from devices.launch.leftovers import Lock, find
-from devices.terminal.people import operator
+from devices.audit import marks
+from devices.audit.verification import verify
+from devices.backup import CannotKeep, archive, reconcile, restore
+from devices.cli.acting import operator
+from devices.server.orphans import Lock, find
 
 
 class Command(BaseCommand):
@@ -63,7 +64,7 @@ class Command(BaseCommand):
                     f"{len(left)} processes of an earlier start are still at work (the first is "
                     f"process {left[0].pid}): `make run` and Ctrl-C ends them. Nothing was changed."
                 )
-            done = restoring.restore(path, is_forced=is_forced)
+            done = restore.restore(path, is_forced=is_forced)
             lock.note("")
         print(f"Restored the backup of {done.manifest.made_at:%Y-%m-%d %H:%M:%S} UTC.")
         if done.trail_fault:
@@ -73,7 +74,7 @@ class Command(BaseCommand):
         print(
             f"Installs that go on being followed: {done.followed}. Confirmations that may have "
             f"been sent since, which the cloud is asked about and which are never sent again: "
-            f"{done.asked}. Hubs that waited in a queue and have to be confirmed anew: "
+            f"{done.asked}. Hubs that waited in a queue and have to be confirmed again: "
             f"{done.dropped}."
         )
         for place in done.aside:
@@ -87,19 +88,21 @@ class Command(BaseCommand):
                 f"Heads of the trail in {settings.AUDIT_HEADS_FILE} from after the backup do not "
                 "fit it: keep that file as it is, and name a new one in AUDIT_HEADS_FILE."
             )
-        print("Everybody signs in anew. Start the product; it goes on from here.")
+        print("Everyone has to sign in again. Start the product; it goes on from here.")
 
     def _staged(self, order: dict[str, Any]) -> None:
         manifest = archive.read(Path(order["file"]))
         call_command("migrate", interactive=False, verbosity=0)
-        found = verify()
+        found = verify(marks=marks.Marks())
         fault = "" if found.is_intact else found.sentence
         if fault and not order["is_forced"]:
             raise CannotKeep(
                 f"The audit trail in this backup does not add up: {fault} Another backup may be "
                 "better; --force restores this one all the same and keeps that on record."
             )
-        restored.require_keys()
+        reconcile.require_keys()
         detail = {"trail_fault": fault, "replaced": order["replaced"]}
-        settled = restored.settle(manifest, operator(), detail)
-        print(json.dumps(asdict(settled) | {"trail_fault": fault}))
+        settled = reconcile.settle(manifest, operator(), detail)
+        words = f"restored from a backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC"
+        mark = marks.start_line(marks.RESTORED, words, order["mark_number"])
+        print(json.dumps(asdict(settled) | {"trail_fault": fault, "mark": mark}))

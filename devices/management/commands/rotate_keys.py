@@ -7,8 +7,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from devices.rotation import NotNow, drop_old, is_under_way, new_key, reseal_all
-from devices.terminal.people import operator
+from devices.cli.acting import operator
+from devices.security.key_marks import adopt
+from devices.security.key_rotation import RotationError, drop_old, is_under_way, new_key, reseal_all
 
 
 class Command(BaseCommand):
@@ -23,9 +24,18 @@ class Command(BaseCommand):
             action="store_true",
             help="make no new key; forget all but the newest, once nothing needs them",
         )
+        parser.add_argument(
+            "--adopt",
+            action="store_true",
+            help="change no key; take this server's keys for those that its database belongs to",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["drop_old"]:
+        if options["adopt"]:
+            changed = adopt(operator())
+            known = f"The keys of this server count from now on: {', '.join(changed)}."
+            self.stdout.write(known if changed else "They are this server's keys already.")
+        elif options["drop_old"]:
             self._drop_old()
         else:
             self._rotate()
@@ -44,7 +54,7 @@ class Command(BaseCommand):
                 "ENCRYPTION_KEYS, restart all web and worker processes, and run this again."
             )
         count = reseal_all(actor)
-        self.stdout.write(f"{count.seen} stored secrets, {count.resealed} encrypted anew.")
+        self.stdout.write(f"{count.seen} stored secrets, {count.resealed} encrypted again.")
         if count.lost:
             raise CommandError(
                 f"{count.lost} cannot be opened with any key of this server. Their accounts have "
@@ -58,7 +68,7 @@ class Command(BaseCommand):
                     if ring.path is not None
                     else "take it out of ENCRYPTION_KEYS and restart."
                 )
-                + " A backup made before today needs it."
+                + " A restore of an earlier backup needs it."
             )
 
     def _drop_old(self) -> None:
@@ -71,6 +81,6 @@ class Command(BaseCommand):
             return
         try:
             dropped = drop_old(operator(), timezone.now())
-        except NotNow as reason:
+        except RotationError as reason:
             raise CommandError(str(reason)) from reason
         self.stdout.write(f"{dropped} old key(s) forgotten." if dropped else "No old key is known.")

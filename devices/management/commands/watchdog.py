@@ -9,14 +9,16 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from devices.launch.cluster import LocalCluster
-from devices.watchdog import ASK_AFTER_S, LOOK_EVERY_S, PATIENCE_S, Watchdog
+from devices.server.worker_process import LocalCluster
+from devices.worker.watchdog import ASK_AFTER_S, LOOK_EVERY_S, PATIENCE_S, Watchdog
 
 
 class Command(BaseCommand):
+    # they would load every page: a second of start and memory that is never used here
+    requires_system_checks: list[str] = []
     help = (
         "Watch the worker of this data folder: ask for its loops when they are quiet, and end it "
-        "when they stay quiet, so that whoever supervises it starts it again."
+        "when they stay quiet, so that its supervisor starts it again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,1 @@
+"""Cloud accounts: linking, sessions, failures, automatic sign-in."""

@@ -1,0 +1,1 @@
+"""The audit trail: record, verify, search, export, maintain."""

@@ -1,0 +1,1 @@
+"""Shared by the terminal commands: the acting person, finding hubs, output and waiting."""

@@ -1,0 +1,1 @@
+"""Status and text from the cloud in; what happened, is the hub safe, what to do out."""

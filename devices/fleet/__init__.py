@@ -1,0 +1,1 @@
+"""Hubs: reading accounts, checking for updates, which need a person, firmware files."""

@@ -1,0 +1,1 @@
+"""Households: members, invitations, staff, API tokens, the first sign-in."""

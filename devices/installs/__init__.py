@@ -1,0 +1,1 @@
+"""Installs: confirm, push, follow, judge."""

@@ -1,0 +1,1 @@
+"""How hubs and installs are shown: words, badges, stories, charts, and values for programs."""

@@ -1,0 +1,1 @@
+"""Encryption, key rotation, request origin, sign-in adapters, log lines without secrets."""

@@ -1,0 +1,1 @@
+"""Wake-ups, leases, quarantine and health of the task queue."""

@@ -1,0 +1,1 @@
+"""The loops that carry out due cloud calls, and the watchdog that restarts them."""

@@ -1,0 +1,1 @@
+"""The product beside a real Home Assistant: `make homeassistant`."""

@@ -86,22 +86,25 @@ check: $(DEV) ## Check migrations and the production settings
 
 # Tests of real processes mostly wait for them, so more runners than two cores are kept busy.
 SIDE_BY_SIDE := -n 5 --dist loadfile --no-loadscope-reorder
+# Of thousands of tests beside each other one may meet a busy moment. It is tried once more, and
+# the end of the output says which and why.
+ONCE_MORE := --reruns 1
 
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	@cover="$$($(BIN)/python -c 'import sys; print("--cov" * (sys.version_info >= (3, 12)))')"; \
-	$${cover:+env COVERAGE_CORE=sysmon} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not browser and not stories" $$cover; \
+	$${cover:+env COVERAGE_CORE=sysmon} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ONCE_MORE) -m "not browser and not stories" $$cover; \
 	if [ -z "$$cover" ]; then echo "make coverage prints which lines were run; from Python 3.12 on, so does this."; fi
 	@postgres="$$($(BIN)/python -m tests.support.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
 	    echo "The same tables and pages on PostgreSQL:"; \
-	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "database and not browser and not processes"; \
+	    TEST_RUN_DATABASE_URL="$$postgres" $(BIN)/python -m pytest -q -n 3 --dist loadfile $(ONCE_MORE) -m "database and not browser and not processes"; \
 	elif [ "$${CI:-}" = true ]; then \
 	    echo "No PostgreSQL answers: TEST_DATABASE_URL may name one. With CI=true nothing is left out." >&2; exit 1; \
 	else \
 	    echo "Left out: everything once more on PostgreSQL, since none answers; TEST_DATABASE_URL may name one."; \
 	fi
 	@chromium="$$($(BIN)/python -m tests.tools.find_browser)"; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ONCE_MORE) -m browser || { code=$$?; [ $$code -eq 5 ]; }
 
 # Counting lines costs a seventh more CPU with Python 3.12 (sys.monitoring), but up to two thirds more
 # with 3.11: there it is only done when asked for. Of other processes nothing is counted.

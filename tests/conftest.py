@@ -57,7 +57,7 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was left out, and how many tests that concerns."""
+    """Say what was left out, how many tests that concerns, and which failed at the first try."""
     reasons: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
@@ -66,6 +66,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             reasons[what] = reasons.get(what, 0) + 1
     for what, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{LEFT_OUT}{count} tests. {what}", yellow=True)
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"Tried once more: {report.nodeid}", yellow=True)
+        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.fixture(scope="session")

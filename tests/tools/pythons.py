@@ -20,7 +20,7 @@ from tests.support.services import ROOT
 SUPPORTED = ("3.13", "3.12", "3.11")
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 # What needs neither rows nor processes: most of the code is loaded and a good part of it run.
-QUICK = ("-n", "2", "-m", "not browser and not processes and not database")
+QUICK = ("-n", "2", "--reruns", "1", "-m", "not browser and not processes and not database")
 
 
 def find(version: str) -> str | None:

@@ -1,6 +1,7 @@
 """The mirror: hubs as their cloud last described them, and the firmware it offers them."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -22,6 +23,8 @@ EARLIEST_HUB_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 LARGEST_CLOCK_ERROR = timedelta(minutes=5)
 # The cloud's word that a hub installs something counts for so long.
 INSTALLING_FOR = timedelta(minutes=10)
+# More rows than there ever are: what is counted in these weighs more than any key.
+MOST_ROWS = 10**12
 # Release notes are kept in full up to this many characters. One more is kept of longer ones, so
 # that a page can say that they were cut.
 LONGEST_NOTES = 20_000
@@ -69,30 +72,24 @@ class NodeQuerySet(models.QuerySet["Node"]):
         hub's primary user, then the oldest row. With is_oldest only the last counts: for those who
         know a hub by its row, such as Home Assistant.
         """
-        better = (
-            Node.objects.present()
-            ._with_rank(is_oldest)
-            .filter(
-                Q(rank__gt=OuterRef("rank")) | Q(rank=OuterRef("rank"), pk__lt=OuterRef("pk")),
-                node_id=OuterRef("node_id"),
-                account__household_id=OuterRef("account__household_id"),
-                account__base_url=OuterRef("account__base_url"),
-            )
-        )
-        return self.present()._with_rank(is_oldest).filter(~Exists(better))
+        return self.present()._with_rank(is_oldest).filter(~Exists(_better_rows(is_oldest)))
 
     def _with_rank(self, is_oldest: bool) -> "NodeQuerySet":
-        """Return hubs with `rank`: of the rows of one hub that with the highest is shown."""
+        """Return hubs with `rank`: of the rows of one hub that with the highest is shown, and no
+        two have the same.
+        """
         from devices.models.attention import Attention
         from devices.models.install import LIVE
 
+        oldest = -F("pk")
         if is_oldest:
-            return self.alias(rank=Value(0))
+            return self.alias(rank=oldest)
         is_pressing = Q(attention=Attention.TROUBLE) | Q(latest__state__in=sorted(LIVE))
         return self.with_attention().alias(
-            rank=Case(When(account__state=AccountState.LINKED, then=4), default=0)
-            + Case(When(is_pressing, then=2), default=0)
-            + Case(When(role="primary", then=1), default=0)
+            rank=Case(When(account__state=AccountState.LINKED, then=4 * MOST_ROWS), default=0)
+            + Case(When(is_pressing, then=2 * MOST_ROWS), default=0)
+            + Case(When(role="primary", then=MOST_ROWS), default=0)
+            + oldest
         )
 
     def with_attention(self) -> "NodeQuerySet":
@@ -158,6 +155,24 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """
         totals = self.aggregate(n=Count("pk"), r=Sum("revision"), m=Max("pk"))
         return f"{totals['n']}-{totals['r'] or 0}-{totals['m'] or 0}"
+
+
+@cache
+def _better_rows(is_oldest: bool) -> "NodeQuerySet":
+    """Return the rows that are shown instead of an outer row of the same hub.
+
+    Built once: that takes as long as all else in the query, and it is never changed.
+    """
+    return (
+        Node.objects.present()
+        ._with_rank(is_oldest)
+        .filter(
+            rank__gt=OuterRef("rank"),
+            node_id=OuterRef("node_id"),
+            account__household_id=OuterRef("account__household_id"),
+            account__base_url=OuterRef("account__base_url"),
+        )
+    )
 
 
 class Node(models.Model):

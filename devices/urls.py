@@ -38,6 +38,7 @@ from devices.views import (
     setup,
     staff,
     support_codes,
+    support_page,
     update_policy,
     versions,
 )
@@ -138,6 +139,7 @@ notification_urls: Urls = [
 ]
 
 household_urls: Urls = [
+    path("", support_page.household, name="household"),
     path("proposals/", proposal_answers.household_proposals, name="household_proposals"),
     path("settings/", households.settings, name="household_settings"),
     path("support/", households.support, name="household_support"),

@@ -182,6 +182,7 @@ TABLE: dict[str, Row] = {
     "proposal": Row(
         LOOK, INSTALL_DONE, args={"pk": "proposal"}, body=lambda home: {"decision": "no"}
     ),
+    "household": Row(LOOK, args={"pk": "household"}),
     "household_proposals": Row(
         LOOK,
         "302 302 403 403 404 404 404 404 404 302",

@@ -12,6 +12,7 @@ from devices.notifications import delivery
 from devices.notifications.delivery import Words
 from devices.planning import announcements, policy_links, tonight
 from devices.presentation.headlines import standing_of
+from devices.presentation.proposal_mail import letter_of
 from devices.taskqueue.leases import SHARED_LEASE, held
 from devices.taskqueue.wakeups import wake_installs, wake_notices, wake_sync
 from devices.worker import clock_changes, stop_flag, upkeep
@@ -81,6 +82,7 @@ def send_notices() -> None:
         standing=standing_of,
         path_of=policy_links.path_of,
         not_tonight=tonight.link_for,
+        letter=letter_of,
     )
     if delivery.send_due(now, words=words):
         wake_notices()

@@ -28,6 +28,7 @@ from devices.views import (
     overview,
     plans,
     profile,
+    proposal_answers,
     proposals,
     queues,
     receipts,
@@ -37,6 +38,7 @@ from devices.views import (
     setup,
     staff,
     support_codes,
+    support_page,
     update_policy,
     versions,
 )
@@ -137,6 +139,8 @@ notification_urls: Urls = [
 ]
 
 household_urls: Urls = [
+    path("", support_page.household, name="household"),
+    path("proposals/", proposal_answers.household_proposals, name="household_proposals"),
     path("settings/", households.settings, name="household_settings"),
     path("support/", households.support, name="household_support"),
     path("updates/", update_policy.update_policy, name="update_policy"),
@@ -178,7 +182,7 @@ server_urls: Urls = [
 # Links that work without a sign-in: the token in the address is the permission.
 token_urls: Urls = [
     path("calendar/<str:token>.ics", calendar.calendar_feed, name="calendar_feed"),
-    path("decide/<str:token>/", proposals.answer, name="proposal_answer"),
+    path("decide/<str:token>/", proposal_answers.answer, name="proposal_answer"),
     path("not-this-one/<str:token>/", update_policy.answer, name="policy_answer"),
     path("invitation/<str:token>/", invitation.invitation, name="invitation"),
     path("not-tonight/<str:token>/", plans.not_tonight, name="not_tonight"),

@@ -35,6 +35,7 @@ from devices.models import (
     Node,
     Notice,
     Offer,
+    Proposal,
     PushDevice,
     Role,
     SavedView,
@@ -180,6 +181,13 @@ TABLE: dict[str, Row] = {
     ),
     "proposal": Row(
         LOOK, INSTALL_DONE, args={"pk": "proposal"}, body=lambda home: {"decision": "no"}
+    ),
+    "household": Row(LOOK, args={"pk": "household"}),
+    "household_proposals": Row(
+        LOOK,
+        "302 302 403 403 404 404 404 404 404 302",
+        args={"pk": "household"},
+        body=lambda home: {"decision": "no", "tick": home.proposal.pk},
     ),
     "proposal_withdraw": Row(NO, PROPOSED, args={"pk": "proposal"}),
     "proposal_link": Row(NO, INSTALL, args={"pk": "proposal"}),
@@ -547,7 +555,7 @@ class Home:
             started_at=now, ended_at=now, verified_at=now, file="scheduled-20260101-000000.tar.gz"
         )
         self.saved_view = SavedView.objects.create(user=self.passkey, name=CANARY)
-        self.proposal = propose(
+        self.proposal: Proposal = propose(
             self.hub,
             user=self.people["support"],
             binding=snapshot_offer(self.hub, self.offer),

@@ -33,8 +33,8 @@ from devices.models import (
 )
 from devices.notifications.messages import sentence
 from devices.planning import queues
+from devices.presentation.proposal_mail import mail_values
 from devices.presentation.serializers import HubData, InstallData
-from devices.views.proposals import mail_values
 from tests.support.client import Client
 from tests.support.factories import (
     make_account,
@@ -114,7 +114,7 @@ def answered_to_programs(home: Home) -> str:
 
 
 def mailed_about_a_proposal(home: Home) -> str:
-    return render_to_string("mail/proposal.txt", mail_values(home.proposal(), "x"))
+    return render_to_string("mail/proposal.txt", mail_values([home.proposal()], "x"))
 
 
 def listed_among_the_proposals(home: Home) -> str:

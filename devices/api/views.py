@@ -369,7 +369,10 @@ def document() -> dict[str, Any]:
 def _hub_data(token: ApiToken, node: Node) -> HubData:
     if node.latest_job is not None:
         mask_people(token.user, node.latest_job, token.household_id)
-    return HubData.of(node)
+    if node.plan is not None:
+        mask_people(token.user, node.plan, token.household_id)
+    with timezone.override(token.household.zone):
+        return HubData.of(node)
 
 
 def _plan_data(token: ApiToken, plan: Plan) -> PlanData:

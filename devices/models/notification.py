@@ -156,9 +156,17 @@ class Notice(models.Model):
 
 
 class Delivery(models.Model):
-    """One notice to be sent through one channel."""
+    """One notice to be sent through one channel, or as a letter: a mail to one person, with a link
+    of their own, whatever channels they have.
+    """
 
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="deliveries")
+    channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    # Whom a letter goes to.
+    recipient = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.CASCADE, related_name="letters"
+    )
     notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="deliveries")
     due_at = models.DateTimeField()
     tries = models.PositiveSmallIntegerField(default=0)
@@ -167,7 +175,17 @@ class Delivery(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["channel", "notice"], name="told_once_per_channel")
+            models.UniqueConstraint(fields=["channel", "notice"], name="told_once_per_channel"),
+            models.UniqueConstraint(
+                fields=["recipient", "notice"],
+                condition=Q(recipient__isnull=False),
+                name="one_letter_per_notice",
+            ),
+            models.CheckConstraint(
+                condition=Q(channel__isnull=False, recipient=None)
+                | Q(channel=None, recipient__isnull=False),
+                name="delivery_by_channel_or_letter",
+            ),
         ]
         indexes = [
             models.Index(
@@ -178,7 +196,7 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.notice} by {self.channel}"
+        return f"{self.notice} by {self.channel or 'letter'}"
 
     @property
     def is_waiting(self) -> bool:
@@ -188,3 +206,8 @@ class Delivery(models.Model):
     def waiting(cls) -> "models.QuerySet[Delivery]":
         """Return the deliveries that were neither sent nor dropped."""
         return cls.objects.filter(sent_at__isnull=True, dropped_at__isnull=True)
+
+    @classmethod
+    def letters(cls) -> "models.QuerySet[Delivery]":
+        """Return the letters that were neither sent nor dropped."""
+        return cls.waiting().filter(channel=None)

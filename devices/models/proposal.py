@@ -14,6 +14,7 @@ from devices.models.household import Household, User
 from devices.models.install import OtaJob
 from devices.models.message import NO_MESSAGE, Message
 from devices.models.node import Node
+from devices.models.notification import Notice
 from devices.models.version_text import is_same_version
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ class Proposal(models.Model):
     )
     proposed_by_name = models.CharField(max_length=254)
     mailed_to = models.CharField(max_length=300, blank=True)  # masked, as pages and trail say it
+    # What the household was notified by: of all that were proposed to it at once.
+    notice = models.ForeignKey(
+        Notice, null=True, blank=True, on_delete=models.SET_NULL, related_name="proposals"
+    )
     token_digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
@@ -147,6 +152,11 @@ class Proposal(models.Model):
     def is_open(self) -> bool:
         """Does it wait for an answer?"""
         return self.state == ProposalState.OPEN
+
+    @property
+    def mark(self) -> str:
+        """Return what links name it by: it differs after each `renew_link`."""
+        return self.token_digest[:16]
 
     @property
     def is_undecided(self) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -12,18 +13,23 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import signing
 from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from devices.audit.verification import kept_head
-from devices.models import Channel, Delivery, Household, Notice, PushDevice, Topic
+from devices.models import Channel, Delivery, Household, Notice, PushDevice, Topic, User
+from devices.models.household import language_of
 from devices.models.lease import NOTICES
 from devices.models.message import NO_MESSAGE, Message, MessageCode
 from devices.models.text import one_line
 from devices.notifications import push_devices
 from devices.notifications.channels import provider_url
+from devices.notifications.email import one_connection
 from devices.notifications.messages import sentence
 from devices.notifications.outbox import is_moot, notify
 from devices.notifications.providers import ServiceUnusable, send_by_service
@@ -80,6 +86,14 @@ def channel_of(token: str) -> Channel | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail to one person about one notice."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """What messages hold that is decided in rooms above this one; without those, the least."""
 
@@ -92,6 +106,9 @@ class Words:
     not_tonight: Callable[[Notice, Channel, datetime], str] = lambda notice, channel, now: ""
     """The path that puts the installs of a notice off, for the person of this channel; "" where
     they may not."""
+    letter: Callable[[Notice, User, datetime], Letter | None] = lambda notice, person, now: None
+    """The letter of a notice to this person, in the active language and time zone; None when there
+    is nothing more to answer, or it is not theirs to answer."""
 
 
 def send_due(now: datetime, *, limit_s: float = 60, words: Words = Words()) -> bool:
@@ -102,7 +119,7 @@ def send_due(now: datetime, *, limit_s: float = 60, words: Words = Words()) -> b
 
 def _send_while_held(lease: Lease, now: datetime, limit_s: float, words: Words) -> bool:
     by = monotonic() + limit_s
-    due = Delivery.waiting().filter(due_at__lte=now)
+    due = Delivery.waiting().filter(channel__isnull=False, due_at__lte=now)
     for pk in list(due.order_by("channel_id").values_list("channel_id", flat=True).distinct()):
         if monotonic() > by or not lease.renew():
             return True
@@ -110,13 +127,15 @@ def _send_while_held(lease: Lease, now: datetime, limit_s: float, words: Words) 
         channel = rows.filter(pk=pk).first()
         if channel is not None:  # removed a moment ago, with all that waited for it
             _send(channel, now, words)
+    if not _send_letters(lease, now, by, words):
+        return True
     Notice.objects.filter(at__lt=now - KEEP).exclude(deliveries__in=Delivery.waiting()).delete()
     return False
 
 
 def _send(channel: Channel, now: datetime, words: Words) -> None:
     """Send everything due through this channel as one message."""
-    due = _taken(channel, now)
+    due = _taken(Delivery.waiting().filter(channel=channel), now)
     moot = [one.pk for one in due if words.is_moot(one.notice, now)]
     Delivery.objects.filter(pk__in=moot).update(dropped_at=now)
     due = [one for one in due if one.pk not in moot]
@@ -142,26 +161,108 @@ def _send(channel: Channel, now: datetime, words: Words) -> None:
     if trouble:
         log.warning("channel %s: %s", channel.pk, trouble.english)
         Channel.objects.filter(pk=channel.pk).update(trouble=trouble, trouble_at=now)
-        for one in due:
-            one.due_at = now + backoff(one.tries, FIRST_WAIT, LONGEST_WAIT)
-            one.tries += 1
-            if one.tries >= MOST_TRIES:
-                one.dropped_at = now
-            one.save(update_fields=["tries", "due_at", "dropped_at"])
+        _try_later(due, now)
         return
     these.update(sent_at=now)
     Channel.objects.filter(pk=channel.pk).update(sent_at=now, trouble=NO_MESSAGE, trouble_at=None)
 
 
-def _taken(channel: Channel, now: datetime) -> list[Delivery]:
-    """Return what is due through this channel, put off for as long as it may be being sent."""
-    rows = Delivery.waiting().filter(channel=channel, due_at__lte=now)
+def _try_later(due: Iterable[Delivery], now: datetime) -> None:
+    """Put off what could not be sent, longer each time; drop it after a day."""
+    for one in due:
+        one.due_at = now + backoff(one.tries, FIRST_WAIT, LONGEST_WAIT)
+        one.tries += 1
+        if one.tries >= MOST_TRIES:
+            one.dropped_at = now
+        one.save(update_fields=["tries", "due_at", "dropped_at"])
+
+
+def _send_letters(lease: Lease, now: datetime, by: float, words: Words) -> bool:
+    """Send the letters that are due, over one connection; False when time ran out before the last.
+    One query when none is due.
+    """
+    due = Delivery.letters().filter(due_at__lte=now)
+    pks = list(due.order_by("pk").values_list("pk", flat=True))
+    if not pks:
+        return True
+    with one_connection() as connection:
+        for pk in pks:
+            if monotonic() > by or not lease.renew():
+                return False
+            for one in _taken(Delivery.letters().filter(pk=pk), now):
+                _send_letter(one, connection, now, words)
+    return True
+
+
+def _send_letter(
+    one: Delivery, connection: BaseEmailBackend | None, now: datetime, words: Words
+) -> None:
+    """Send one letter, put it off, or drop it when it has nothing more to say."""
+    person, household = one.recipient, one.notice.household
+    these = Delivery.objects.filter(pk=one.pk)
+    if person is None:
+        return
+    try:
+        with override(language_of(person, household)), timezone.override(household.zone):
+            letter = words.letter(one.notice, person, now) if person.is_active else None
+            if letter is None:
+                these.update(dropped_at=now)
+                return
+            trouble = _mail_letter(one, person, letter, connection)
+    except DatabaseError:
+        raise
+    except Exception:
+        # a letter that cannot be rendered must not hold up those to other people
+        log.exception("letter %s", one.pk)
+        trouble = Message.of(MessageCode.NOT_MADE)
+    if trouble:
+        log.warning("letter %s: %s", one.pk, trouble.english)
+        _try_later([one], now)
+        return
+    these.update(sent_at=now)
+
+
+def _mail_letter(
+    one: Delivery, person: User, letter: Letter, connection: BaseEmailBackend | None
+) -> Message:
+    """Send one letter; return the problem, empty when a mail server took it."""
+    if not settings.HAS_MAIL_SERVER:
+        return Message.of(MessageCode.NO_MAIL_SERVER)
+    if connection is None:  # no server answered a moment ago
+        return Message.of(MessageCode.MAIL_NOT_TAKEN, problem="ConnectionError")
+    headers = {
+        # the same at each try
+        "Message-ID": f"<letter-{one.pk}@{_host()}>",
+        "Auto-Submitted": "auto-generated",
+    }
+    mail = EmailMessage(
+        one_line(letter.subject, 150),
+        letter.text,
+        settings.DEFAULT_FROM_EMAIL,
+        [person.email],
+        headers=headers,
+        connection=connection,
+    )
+    try:
+        mail.send()
+    except OSError as problem:  # smtplib's errors are among them
+        with suppress(OSError):
+            connection.close()  # the next letter opens it again
+        return Message.of(MessageCode.MAIL_NOT_TAKEN, problem=type(problem).__name__)
+    return NO_MESSAGE
+
+
+def _taken(waiting: "QuerySet[Delivery]", now: datetime) -> list[Delivery]:
+    """Return those that are due, put off for as long as they may be being sent."""
+    rows = waiting.filter(due_at__lte=now)
     with transaction.atomic():
         pks = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         these = Delivery.objects.filter(pk__in=pks)
         these.update(due_at=now + BEING_SENT)
     return list(
-        these.select_related("notice__household", "notice__job").order_by("notice__at", "pk")
+        these.select_related("notice__household", "notice__job", "recipient").order_by(
+            "notice__at", "pk"
+        )
     )
 
 
@@ -219,9 +320,8 @@ def _try(channel: Channel, due: list[Delivery], words: Words, now: datetime) -> 
 
 
 def _mail(channel: Channel, title: str, text: str, off_at: str, first: Delivery) -> Message:
-    host = urlsplit(settings.PUBLIC_URL).hostname or "localhost"
     headers = {
-        "Message-ID": f"<notice-{first.pk}.{channel.pk}@{host}>",
+        "Message-ID": f"<notice-{first.pk}.{channel.pk}@{_host()}>",
         "Auto-Submitted": "auto-generated",
         # RFC 8058: one press in the mail program, which sends a POST
         "List-Unsubscribe": f"<{off_at}>",
@@ -279,6 +379,10 @@ def _title(household: Household, due: list[Delivery]) -> str:
     ]
     words = ", ".join(f"{n} × {Topic(topic).label}" for topic, n in topics)
     return f"{household}: {words}"
+
+
+def _host() -> str:
+    return urlsplit(settings.PUBLIC_URL).hostname or "localhost"
 
 
 def _address(name: str, *args: Any) -> str:

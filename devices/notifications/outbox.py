@@ -1,18 +1,19 @@
 """Put notifications into the outbox, in the transaction of what they are about."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
 
 from devices.models.account import CloudAccount, common_mark
-from devices.models.household import Household
+from devices.models.household import Household, User
 from devices.models.install import OtaJob
 from devices.models.message import NO_MESSAGE, Message
 from devices.models.node import Offer
 from devices.models.notification import Channel, Delivery, Notice, Topic
+from devices.models.proposal import Proposal
 from devices.models.season import is_put_away, put_away
 
 # A version that a household was notified of is not announced again for so long.
@@ -34,17 +35,20 @@ def notify(
     not_before: datetime | None = None,
     not_after: datetime | None = None,
     message: Message = NO_MESSAGE,
+    proposals: Collection[Proposal] = (),
+    letters_to: Collection[User] = (),
     **facts: Any,
 ) -> int:
     """Put a notice into the outbox of every channel that wants it; return how many those are.
     Where the job or all accounts it is about are simulated the notice is marked.
     not_before: it is sent then at the earliest. not_after: no daily summary and no quiet hours
-    hold it for longer.
+    hold it for longer. proposals: it is about these. letters_to: each of these people gets a
+    letter, a mail of their own with a link of their own, whatever channels they have.
 
-    One query when no channel wants it, three otherwise. Call it in the transaction of the event.
+    One query when no one wants it, up to five otherwise. Call it in the transaction of the event.
     """
     wanting = [only] if only else _wanting(topic, household, by_mail=by_mail)
-    if not wanting:
+    if not wanting and not letters_to:
         return 0
     if message:
         facts["message"] = message.as_json()
@@ -52,9 +56,14 @@ def notify(
     notice = Notice.objects.create(
         household=household, job=job, topic=topic, facts=facts, path=path, at=now
     )
+    if proposals:
+        Proposal.objects.filter(pk__in=[one.pk for one in proposals]).update(notice=notice)
     at = max(now, not_before or now)
     due = {one: at if only else one.due_at(at, household.zone, not_after) for one in wanting}
     _deliver(notice, due)
+    Delivery.objects.bulk_create(
+        Delivery(recipient=one, notice=notice, due_at=now) for one in letters_to
+    )
     return len(wanting)
 
 
@@ -83,7 +92,8 @@ def notify_offer(offer: Offer, now: datetime) -> None:
     earlier: dict[int, list[Delivery]] = defaultdict(list)
     partly_sent = set()
     for delivery in sent.select_related("notice").order_by("notice__at", "pk"):
-        earlier[delivery.channel_id].append(delivery)
+        if delivery.channel_id is not None:  # no letters are about offers
+            earlier[delivery.channel_id].append(delivery)
         if not delivery.is_waiting:
             partly_sent.add(delivery.notice_id)
     grown: dict[int, Notice] = {}

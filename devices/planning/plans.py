@@ -344,4 +344,6 @@ def in_english(timing: "Timing | Plan", household: Household) -> str:
         return f"on {timing.not_before.astimezone(household.zone):%Y-%m-%d at %H:%M}"
     if timing.window_start is not None and timing.window_end is not None:
         return f"between {timing.window_start:%H:%M} and {timing.window_end:%H:%M}"
+    if timing.when == When.NOW:
+        return "now, in turn"
     return "when the hub is back online" if timing.when == When.ONLINE else "when it is not in use"

@@ -7,7 +7,7 @@ compared with the cloud's offer again before anything is sent.
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,7 @@ from devices.installs.eligibility import against_plan, why_unfit
 from devices.models import (
     Actor,
     AuditAction,
+    Batch,
     DropReason,
     Household,
     Membership,
@@ -56,7 +57,10 @@ from devices.planning.plans import (
     tonight,
 )
 from devices.planning.proposal_links import make_link, open_link
+from devices.planning.queues import VALID as QUEUE_VALID
+from devices.planning.queues import open_queue, record_request
 from devices.taskqueue.isolation import isolated
+from devices.taskqueue.wakeups import wake_notices
 
 REPLACED = DropReason.REPLACED
 PLANNED = ("node__account", "household", "batch")
@@ -84,6 +88,17 @@ class ToPropose:
     offers: Sequence[tuple[Node, OfferSnapshot]]
     recipients: list[User]
     actor: Actor
+
+
+@dataclass(slots=True)
+class Answers:
+    """What became of one answer for several proposals."""
+
+    given: list[Proposal] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
+    """Why the others could not be answered so, by the key of the proposal."""
+    queue: Batch | None = None
+    """In whose turn they start, where several start now."""
 
 
 def propose(
@@ -158,14 +173,14 @@ def _propose(
 
 
 def _notify(wanted: ToPropose, made: list[Proposal], now: datetime) -> None:
-    """Put one notification about these proposals into the outbox."""
+    """Put one notification about these proposals into the outbox, and a letter to each person."""
     first, name = made[0], wanted.actor.name
     if len(made) == 1:
         path, hub = reverse("proposal", args=[first.pk]), first.hub_name
         values = {"name": name, "version": first.to_version, "hub": hub}
         message = Message.of(MessageCode.PROPOSED, **values)
     else:
-        path, hub = reverse("proposals"), ""
+        path, hub = reverse("household_proposals", args=[wanted.household.pk]), ""
         message = Message.of(MessageCode.PROPOSED_SEVERAL, name=name, n=str(len(made)))
     notify(
         Topic.NEEDS_YOU,
@@ -174,9 +189,14 @@ def _notify(wanted: ToPropose, made: list[Proposal], now: datetime) -> None:
         now=now,
         accounts=[node.account for node, _ in wanted.offers],
         by_mail=not wanted.recipients,  # a person who is mailed the link needs no second mail
+        proposals=made,
+        letters_to=wanted.recipients,
         hub=hub,
+        links=[one.mark for one in made],
         message=message,
     )
+    if wanted.recipients:
+        wake_notices()
 
 
 def already_proposed(nodes: Collection[Node], now: datetime) -> set[int]:
@@ -262,11 +282,12 @@ def decide(
     actor: Actor,
     token: str = "",
     timing: Timing | None = None,
+    queue: Batch | None = None,
     now: datetime | None = None,
 ) -> Proposal:
     """Carry out the answer of this person, given on a page or by the link with this token.
 
-    timing: when it may start, with the answer LATER.
+    timing: when it may start, with the answer LATER. queue: that in whose turn it starts, if any.
 
     Raises ProposalError, with the proposal unchanged, when it cannot be done. The refusal is in
     the trail.
@@ -274,10 +295,10 @@ def decide(
     now = now or database_clock.now()
     try:
         with audit_log.locked():
-            if token and open_link(token) is None:
+            if token and not _opens(token, proposal):
                 raise ProposalError(gettext_lazy("This link no longer works."))
             answers = User.objects.get(pk=user.pk)
-            _answer(proposal, decision, answers, actor, now, timing)
+            _answer(proposal, decision, answers, actor, now, timing, queue)
     except ProposalError as why:
         proposal.refresh_from_db()
         with override(settings.LANGUAGE_CODE):  # the trail is kept in one language
@@ -289,6 +310,58 @@ def decide(
     return proposal
 
 
+def decide_all(
+    chosen: Sequence[Proposal],
+    decision: Decision,
+    *,
+    user: User,
+    actor: Actor,
+    token: str = "",
+    timing: Timing | None = None,
+    now: datetime | None = None,
+) -> Answers:
+    """Carry out one answer for several proposals of a household. Each is answered as `decide` does:
+    one that cannot be keeps its state and holds up no other. Several that start now make a queue,
+    one after the other, which stops when an install goes wrong.
+    """
+    now = now or database_clock.now()
+    answers, queue = Answers(), None
+    with audit_log.locked():
+        if decision is Decision.NOW and len(chosen) > 1:
+            household = chosen[0].household
+            queue = open_queue(household=household, user=user, name=actor.name, now=now)
+            timing = Timing(When.NOW, now, now + QUEUE_VALID, needs_idle=False)
+            decision = Decision.LATER
+        for proposal in chosen:
+            try:
+                decide(
+                    proposal,
+                    decision,
+                    user=user,
+                    actor=actor,
+                    token=token,
+                    timing=timing,
+                    queue=queue,
+                    now=now,
+                )
+            except ProposalError as why:
+                answers.problems[proposal.pk] = str(why)
+            else:
+                answers.given.append(proposal)
+        if queue is not None and answers.given:
+            bindings = [(one.node, OfferSnapshot.load(one.binding)) for one in answers.given]
+            record_request(queue, bindings, actor=actor, now=now)
+            answers.queue = queue
+        elif queue is not None:
+            queue.delete()
+    return answers
+
+
+def _opens(token: str, proposal: Proposal) -> bool:
+    link = open_link(token)
+    return link is not None and proposal.pk in {one.pk for one in link.proposals}
+
+
 def _answer(
     proposal: Proposal,
     decision: Decision,
@@ -296,6 +369,7 @@ def _answer(
     actor: Actor,
     now: datetime,
     timing: Timing | None,
+    queue: Batch | None,
 ) -> None:
     if reasons := why_not_decide(proposal, user, now):
         raise ProposalError(all_of(reasons))
@@ -321,6 +395,7 @@ def _answer(
             user=user,
             actor=actor,
             now=now,
+            queue=queue,
             proposal=proposal,
         )
         _record(

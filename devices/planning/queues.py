@@ -67,11 +67,11 @@ def request(
     """
     now = now or database_clock.now()
     with audit_log.locked():
-        batch = Batch.objects.create(
+        batch = open_queue(
             household=household,
-            requested_by=user,
-            requested_by_name=user.email,
-            requested_at=now,
+            user=user,
+            name=user.email,
+            now=now,
             at_once=at_once,
             stops_on_failure=stops_on_failure,
         )
@@ -84,27 +84,54 @@ def request(
             now=now,
             queue=batch,
         )
-        count = len(chosen)
-        audit_log.record(
-            actor,
-            AuditAction.QUEUE_REQUESTED,
-            f"{actor.name} confirmed {count} install{'s' * (count != 1)}, {at_once} at a time.",
-            household=household,
-            at=now,
-            why=f"role {actor.role}",
-            detail={
-                "queue": batch.pk,
-                "at_once": at_once,
-                "stops_on_failure": stops_on_failure,
-                "hubs": [
-                    {"hub": str(node), "to": binding.to_version, "job": binding.ota_job_id}
-                    for node, binding in chosen
-                ],
-            }
-            | common_mark(node.account for node, _ in chosen),
-        )
+        record_request(batch, chosen, actor=actor, now=now)
         wake_installs()
     return batch
+
+
+def open_queue(
+    *,
+    household: Household,
+    user: User,
+    name: str,
+    now: datetime,
+    at_once: int = 1,
+    stops_on_failure: bool = True,
+) -> Batch:
+    """Return a new queue without hubs, inside the caller's transaction."""
+    return Batch.objects.create(
+        household=household,
+        requested_by=user,
+        requested_by_name=name,
+        requested_at=now,
+        at_once=at_once,
+        stops_on_failure=stops_on_failure,
+    )
+
+
+def record_request(
+    batch: Batch, chosen: Sequence[tuple[Node, OfferSnapshot]], *, actor: Actor, now: datetime
+) -> None:
+    """Record who confirmed these hubs of a queue."""
+    count = len(chosen)
+    audit_log.record(
+        actor,
+        AuditAction.QUEUE_REQUESTED,
+        f"{actor.name} confirmed {count} install{'s' * (count != 1)}, {batch.at_once} at a time.",
+        household=batch.household,
+        at=now,
+        why=f"role {actor.role}",
+        detail={
+            "queue": batch.pk,
+            "at_once": batch.at_once,
+            "stops_on_failure": batch.stops_on_failure,
+            "hubs": [
+                {"hub": str(node), "to": binding.to_version, "job": binding.ota_job_id}
+                for node, binding in chosen
+            ],
+        }
+        | common_mark(node.account for node, _ in chosen),
+    )
 
 
 def stop(batch: Batch, *, actor: Actor, now: datetime | None = None) -> None:

@@ -179,7 +179,7 @@ def why_not_now(plan: Plan, now: datetime, around: Around | None = None) -> list
 
 
 def _too_late(plan: Plan) -> MessageCode:
-    if plan.proposal_id is not None:
+    if plan.proposal_id is not None and plan.when == When.TONIGHT:
         return MessageCode.NIGHT_OVER
     return MessageCode.HUB_TOO_OLD if plan.when == When.NOW else MessageCode.PLAN_EXPIRED
 

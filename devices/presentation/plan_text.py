@@ -7,6 +7,7 @@ from django.utils.translation import gettext
 
 from devices.explanations.reasons import ReasonCode
 from devices.models import Household, Plan, When
+from devices.models.homeassistant import VIA
 from devices.presentation.formatting import when_words
 
 
@@ -44,6 +45,17 @@ def long(plan: Plan) -> str:
 def by(plan: Plan) -> str:
     """Return who planned it."""
     return gettext("the update policy") if plan.is_by_policy else plan.requested_by_name
+
+
+def cause(plan: Plan) -> str:
+    """Return by what it came about, in one or two words."""
+    if plan.is_by_policy:
+        return gettext("policy")
+    if plan.proposal_id is not None:
+        return gettext("proposal")
+    if plan.batch_id is not None:
+        return gettext("queue")
+    return gettext("Home Assistant") if plan.requested_via == VIA else gettext("person")
 
 
 def _is_announced_for_later(plan: Plan) -> bool:

@@ -4,8 +4,9 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 
-from devices.models import Proposal, ProposalState, When
+from devices.models import Delivery, Proposal, ProposalState, When
 from devices.presentation import plan_text
+from devices.presentation.formatting import when_words
 
 HEADLINES: dict[str, str | Promise] = {
     ProposalState.OPEN: gettext_lazy("%(hub_name)s: waiting for the household's answer."),
@@ -61,6 +62,32 @@ def waiting(proposal: Proposal) -> str:
         names["starts"] = plan_text.long(plan)
         return gettext("%(to_version)s is planned for %(hub_name)s: %(starts)s.") % names
     return gettext("%(to_version)s is planned for %(hub_name)s tonight, when not in use.") % names
+
+
+def mailed(proposal: Proposal) -> str:
+    """Return the sentence about its letters: who gets one, and whether a mail server took them; ""
+    when there is nothing to say of any. One query.
+    """
+    names = {"mailed_to": proposal.mailed_to}
+    if not proposal.mailed_to:
+        return ""
+    if proposal.notice_id is None:  # of before letters had their place in the outbox
+        return gettext("The link is sent by e-mail to %(mailed_to)s.") % names
+    letters = list(Delivery.objects.filter(notice=proposal.notice_id, channel=None))
+    sent = [one.sent_at for one in letters if one.sent_at is not None]
+    waiting = [one for one in letters if one.is_waiting]
+    if any(one.tries for one in waiting):
+        return gettext("No mail server took the e-mail with the link so far. It is tried again.")
+    if waiting:
+        return gettext("The link goes by e-mail to %(mailed_to)s in a moment.") % names
+    if sent:
+        names["sent_at"] = when_words(max(sent))
+        return gettext("The link was sent by e-mail to %(mailed_to)s (%(sent_at)s).") % names
+    if proposal.is_open:
+        return gettext(
+            "The link could not be sent by e-mail. The household sees the proposal here."
+        )
+    return ""
 
 
 def _names(proposal: Proposal) -> dict[str, str]:

@@ -255,14 +255,15 @@ class PlanData(Data):
     page: str
 
     @classmethod
-    def of(cls, plan: Plan) -> "PlanData":
-        """Read what `for_list` fetched. No query of its own then."""
+    def of(cls, plan: Plan, node: Node | None = None) -> "PlanData":
+        """Read what `for_list` fetched; pass the hub where it is at hand. No query of its own."""
+        node, household = node or plan.node, node.account.household if node else plan.household
         return cls.read(
             plan,
             hub=plan.node_id,
-            node_id=plan.node.node_id,
-            household=plan.household.name,
-            is_simulated=plan.node.account.is_simulated,
+            node_id=node.node_id,
+            household=household.name,
+            is_simulated=node.account.is_simulated,
             ota_job_id=str(plan.binding.get("ota_job_id", "")),
             when=When(plan.when),
             starts=long(plan),
@@ -313,6 +314,8 @@ class HubData(Data):
     offer: OfferData | None
     install: InstallData | None
     """The newest install from here."""
+    plan: PlanData | None
+    """The install that starts later, when one is planned."""
     is_online: bool | None
     is_in_use: bool
     repellent: str | None
@@ -328,6 +331,7 @@ class HubData(Data):
         """Read what `for_list` fetched. No query of its own then."""
         dismissed = node.dismissed_offer
         new_offer, job, attention = node.new_offer, node.latest_job, Attention(node.attention)
+        plan = node.plan
         offer = OfferData.of(new_offer) if new_offer is not None else None
         return cls.read(
             node,
@@ -344,6 +348,7 @@ class HubData(Data):
             dismissed_version=dismissed.fw_version if dismissed is not None else None,
             offer=offer,
             install=InstallData.of(job, node) if job is not None else None,
+            plan=PlanData.of(plan, node) if plan is not None else None,
             trouble=_trouble(node) if node.check_trouble else None,
             page=page_of("hub", node.pk),
         )

@@ -15,6 +15,7 @@ from devices.explanations.explain import explain_trouble
 from devices.models.firmware_file import is_verifiable
 from devices.models.text import isolate
 from devices.presentation import hold_text, plan_text, proposal_text
+from devices.presentation.badges import of_plan
 from devices.presentation.device_names import device_name
 from devices.presentation.formatting import (
     ago_words,
@@ -103,6 +104,19 @@ def versions(node: Any) -> SafeString:
         gettext("can be set back to") if offer.is_step_back else gettext("can be updated to"),
         offer.fw_version,
     )
+
+
+@register.simple_tag
+def planned(node: Any) -> SafeString:
+    """Return when a planned install starts and by what it was planned, with what it waits for as
+    the tooltip; "" without a plan. A tag, because lists show many.
+    """
+    plan = node.plan
+    if plan is None:
+        return mark_safe("")
+    starts = of_plan(plan, node.account.household).words
+    words = f"{starts} · {plan_text.cause(plan)}"
+    return format_html('<span title="{}">{}</span>', f"{words}. {plan.reason}".strip(), words)
 
 
 @register.simple_tag

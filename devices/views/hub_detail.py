@@ -1,6 +1,5 @@
 """One hub: what is known of it, what it is offered, and everything that happened to it."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib import messages
@@ -18,13 +17,12 @@ from devices.models import Node
 from devices.models.attention import Attention
 from devices.models.parsing import parse_pk
 from devices.models.season import is_put_away
-from devices.models.text import mask_emails
 from devices.permissions import Right, looks_only, mask_people, may, may_answer
 from devices.presentation.badges import of_fetch, of_job
 from devices.presentation.hold_text import why_held
-from devices.presentation.hub_timeline import TimelineEvent, timeline_of
 from devices.presentation.offer_limits import limits_of
 from devices.presentation.plan_text import tried_next_at
+from devices.presentation.timeline import TimelineEvent, timeline_of
 from devices.views.access import current_user, get_hub_or_404, login_required_here, request_actor
 from devices.views.partials import layout_etag, live
 
@@ -130,7 +128,7 @@ def _has_more(node: Node) -> bool:
 def _happenings(request: HttpRequest, node: Node) -> list[TimelineEvent]:
     lines = timeline_of(node)
     if node.account.household_id in looks_only(current_user(request)):
-        lines = [replace(line, sub=mask_emails(line.sub)) for line in lines]
+        lines = [line.masked() for line in lines]
     return lines
 
 

@@ -29,7 +29,7 @@ def _filter(show: str) -> Q:
 
 
 SHOWS = {key: (words, _filter(key)) for key, words in SHOWN.items()}
-HOUSEHOLD = "household"
+HOUSEHOLD, PLANNED = "household", "planned"
 _ONLINE_FIRST = Case(
     When(is_online=True, then=0),
     When(is_online=None, then=1),
@@ -44,6 +44,8 @@ SORTS: dict[str, tuple[str | Promise, list[F | Case]]] = {
     "model": (gettext_lazy("Model"), [F("model")]),
     "online": (gettext_lazy("Online first"), [_ONLINE_FIRST, F("online_changed_at")]),
     "checked": (gettext_lazy("Longest unchecked"), [F("checked_at")]),
+    # the time is looked up in the index of waiting plans, which `with_attention` asks anyway
+    PLANNED: (gettext_lazy("Planned first"), [F("waiting_plan__not_before")]),
     HOUSEHOLD: (
         gettext_lazy("By household"),
         [F("account__household__name"), F("account__household_id")],
@@ -159,7 +161,12 @@ def find(hubs: NodeQuerySet, wish: HubFilter) -> NodeQuerySet:
     """Return the hubs asked for, in the order asked for."""
     key = wish.sort.removeprefix("-")
     is_reversed = key != wish.sort
-    order = [one.desc() if is_reversed else one.asc() for one in SORTS[key][1]]
+    # hubs without a plan come last in both directions
+    last = True if key == PLANNED else None
+    order = [
+        one.desc(nulls_last=last) if is_reversed else one.asc(nulls_last=last)
+        for one in SORTS[key][1]
+    ]
     name = Lower("name").desc() if wish.sort == "-name" else Lower("name").asc()
     found = narrow(hubs, wish).filter(SHOWS[wish.show][1])
     return found.order_by(*order, name, "node_id", "pk")

@@ -33,6 +33,7 @@ from devices.views.access import current_user, get_hub_or_404, login_required_he
 from devices.views.form_drafts import page_or_hubs
 from devices.views.hub_filters import (
     HOUSEHOLD,
+    PLANNED,
     SHOWS,
     SORTS,
     HubFilter,
@@ -226,7 +227,9 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
     may_review = None if may_propose is None else may_install | set(may_propose)
     reviews_all = None if may_review == set() else _holds(may_review, looks)
     are_simulated = {row.node.account.is_simulated for row in rows} == {True}
-    look = f"{may_choose:d}{is_table:d}{are_simulated:d}"
+    # where nothing is planned, the column would take room from the others
+    shows_planned = is_table and (counts.planned > 0 or wish.sort.removeprefix("-") == PLANNED)
+    look = f"{may_choose:d}{is_table:d}{are_simulated:d}{shows_planned:d}"
     order = f"{order_mark(listed)}-{look}" if counts.total else ""
     seen = urlencode({"v": mark, "o": order, "t": int(now.timestamp())})
     return {
@@ -240,7 +243,13 @@ def _list(request: HttpRequest, user: User, clouds: Clouds, mark: Mark) -> dict[
         "by_household": wish.sort == HOUSEHOLD and not is_table,
         "is_table": is_table,
         "by_many": HOUSEHOLD in dict(sorts),
-        "columns": _columns(wish, is_table=is_table, has_households=HOUSEHOLD in dict(sorts)),
+        "columns": _columns(
+            wish,
+            is_table=is_table,
+            has_households=HOUSEHOLD in dict(sorts),
+            shows_planned=shows_planned,
+        ),
+        "shows_planned": shows_planned,
         "are_simulated": are_simulated,
         "main_act": _main_act(rows, wish, here, reviews_all=reviews_all)
         if not (clouds.signed_out and any_signed_out(may_manage))
@@ -278,7 +287,9 @@ def _mine(user: User, within: int | None) -> list[int]:
     return [pk for pk in mine if within in {None, pk}]
 
 
-def _columns(wish: HubFilter, *, is_table: bool, has_households: bool) -> list[Column]:
+def _columns(
+    wish: HubFilter, *, is_table: bool, has_households: bool, shows_planned: bool
+) -> list[Column]:
     """Return the headings of the list; those of the table sort it."""
     if not is_table:
         words = (gettext("Hub"), gettext("Firmware"), gettext("Status"), gettext("Now"))
@@ -290,12 +301,14 @@ def _columns(wish: HubFilter, *, is_table: bool, has_households: bool) -> list[C
         return Column(words, css, f"-{key}" if is_turned else key, direction)
 
     household = sorts(gettext("Household"), HOUSEHOLD, "on-desks house-of")
+    planned = sorts(gettext("Planned"), PLANNED, "on-desks planned")
     return [
         sorts(gettext("Hub"), "name", "named"),
         *([household] if has_households else []),
         sorts(gettext("Model"), "model", "on-desks model"),
         sorts(gettext("Firmware"), "version", "versions"),
         sorts(gettext("Status"), "", "state"),
+        *([planned] if shows_planned else []),
         Column(gettext("Now"), "on-phones"),  # on a desk it stands with the status
         sorts(pgettext("since", "Online"), "online", "on-desks aged"),
         sorts(gettext("Checked"), "checked", "on-desks aged checked"),

@@ -35,7 +35,9 @@ HUB_COLUMNS = (
     *("id", "node_id", "name", "household", "model", "serial", "is_simulated", "fw_version"),
     *("available_version", "is_step_back", "is_online", "is_in_use", "repellent", "checked_at"),
     *("trouble.support_code", "install.id", "install.to_version", "install.state"),
-    *("install.outcome", "install.badge", "install.support_code", "install.ended_at", "page"),
+    *("install.outcome", "install.badge", "install.support_code", "install.ended_at"),
+    *("plan.to_version", "plan.when", "plan.starts", "plan.not_before", "plan.expires_at"),
+    *("plan.waits_for", "plan.reason", "plan.planned_by", "page"),
 )
 INSTALL_COLUMNS = (
     *("id", "hub", "hub_name", "node_id", "household", "is_simulated", "ota_job_id"),
@@ -95,6 +97,8 @@ def _hubs(request: HttpRequest) -> Callable[[], Iterator[list[Values]]]:
         for node in hubs.for_list().with_accounts_once():
             if (job := node.latest_job) is not None:
                 mask_people(user, job, job.household_id)
+            if (plan := node.plan) is not None:
+                mask_people(user, plan, plan.household_id)
             yield node.pk, values_of(HubData.of(node))
 
     return lambda: _chunks(user, found, values)

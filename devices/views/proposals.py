@@ -1,15 +1,13 @@
-"""Proposing an install, and deciding on one: signed in, or by a link that needs no account.
+"""Proposing installs, and the pages of proposals. How they are answered: proposal_answers.py."""
 
-Looking at a link decides nothing: mail scanners look too.
-"""
-
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.mail.backends.base import BaseEmailBackend
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -26,27 +24,15 @@ from devices.installs.confirmation import (
     sign,
     snapshot_offer,
 )
-from devices.installs.eligibility import why_unfit
-from devices.models import Actor, Household, Node, Proposal, User, When
+from devices.models import Household, Node, Proposal, ProposalState, User
 from devices.models.text import mask_emails
-from devices.notifications.email import one_connection, send
-from devices.permissions import (
-    Right,
-    households_for,
-    mask_people,
-    may,
-    may_answer,
-    proposals_for,
-    who_answers,
-)
+from devices.permissions import Right, households_for, mask_people, may, may_answer, proposals_for
 from devices.planning import proposals as installs_proposals
-from devices.planning.plans import PlanError, read_timing, tonight
-from devices.planning.proposal_links import make_link, open_link
 from devices.planning.proposals import ToPropose, already_proposed
+from devices.presentation import proposal_text
 from devices.presentation.badges import of_proposal
-from devices.presentation.formatting import day_hour_and_zone, number
+from devices.presentation.formatting import number
 from devices.security.rate_limits import limited
-from devices.security.request_origin import origin
 from devices.views.access import (
     current_user,
     get_hub_or_404,
@@ -56,7 +42,7 @@ from devices.views.access import (
     request_actor,
 )
 from devices.views.hub_reviews import agreed, fetch, posted, review, swapped
-from devices.views.moments import choices_of, posted_when
+from devices.views.proposal_answers import facts_of, give_answer
 
 PER_PAGE = 50
 MOST_NOTICES = 3
@@ -69,6 +55,8 @@ class Waiting:
     shown: list[Proposal]
     more: int = 0
     """How many it has no room for."""
+    together: Sequence[Household] = ()
+    """Where several wait for an answer, which can be given on one page."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -97,7 +85,6 @@ def _propose(request: HttpRequest, node: Node) -> HttpResponse:
         )
     except (SnapshotError, installs_proposals.ProposalError) as why:
         return _propose_page(request, node, form, problem=str(why))
-    _mail_or_warn(request, [proposal])
     messages.success(
         request,
         (gettext("Proposal created. %(household)s decides.") % {"household": proposal.household}),
@@ -133,7 +120,6 @@ def propose_several(request: HttpRequest) -> HttpResponse:
         )
     except installs_proposals.ProposalError as why:
         return review(request, nodes, problem=str(why))
-    _mail_or_warn(request, made)
     words = ngettext("Proposed for %(n)s hub.", "Proposed for %(n)s hubs.", len(made))
     messages.success(request, words % {"n": number(len(made))})
     return redirect("proposals")
@@ -166,65 +152,6 @@ def _recipients_in(households: list[Household]) -> dict[int, list[User]]:
     if not settings.HAS_MAIL_SERVER:
         return {household.pk: [] for household in households}
     return installs_proposals.recipients_in(households)
-
-
-def _mail_or_warn(request: HttpRequest, proposals: list[Proposal]) -> None:
-    if not _mail(proposals, current_user(request)):
-        words = gettext("No e-mail could be sent. The household sees it after signing in.")
-        messages.warning(request, words)
-
-
-def _mail(proposals: list[Proposal], maker: User) -> bool:
-    """Mail each person of each household one message, with a link of their own for each hub.
-    Return whether the mail server answered.
-    """
-    households = [(one, list(mine)) for one, mine in groupby(proposals, lambda p: p.household)]
-    recipients = _recipients_in([one for one, _ in households])
-    with one_connection() as connection:
-        if connection is None:
-            return not any(recipients.values())
-        for household, mine in households:
-            with timezone.override(household.zone):
-                for person in recipients[household.pk]:
-                    _mail_person(person, mine, maker, connection)
-    return True
-
-
-def _mail_person(
-    person: User, proposals: list[Proposal], maker: User, connection: BaseEmailBackend
-) -> None:
-    links = [
-        settings.PUBLIC_URL + make_link(one, maker=maker, recipient=person) for one in proposals
-    ]
-    first, n = proposals[0], len(proposals)
-    if n == 1:
-        words = gettext("New firmware for %(hub_name)s: now, tonight, or not?")
-        subject, template = words % {"hub_name": first.hub_name}, "mail/proposal.txt"
-        values = mail_values(first, links[0])
-    else:
-        words = gettext("New firmware for %(n)s hubs: now, tonight, or not?")
-        subject, template = words % {"n": number(n)}, "mail/proposals.txt"
-        values = mail_values(first, "") | {
-            "proposed": list(zip(proposals, links, strict=True)),
-            "n": number(n),
-            "is_simulated": all(one.node.account.is_simulated for one in proposals),
-        }
-    send(person.email, subject, template, values, connection=connection)
-
-
-def mail_values(proposal: Proposal, link: str) -> dict[str, object]:
-    """Return what the mail about a proposal says."""
-    return {
-        "proposed_by_name": proposal.proposed_by_name,
-        "hub_name": proposal.hub_name,
-        "household": proposal.household,
-        "from_version": proposal.from_version,
-        "to_version": proposal.to_version,
-        "is_simulated": proposal.node.account.is_simulated,
-        "words": proposal.words,
-        "expires_at": day_hour_and_zone(proposal.expires_at),
-        "link": link,
-    }
 
 
 def _propose_page(
@@ -267,7 +194,9 @@ def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:
         return Waiting([])
     mine = Proposal.objects.filter(household_id__in=ids).for_notices(timezone.now())
     shown: list[Any] = list(mine[:MOST_NOTICES])
-    return Waiting(shown, shown[0].many - len(shown) if shown else 0)
+    asked = Counter(one.household for one in shown if one.is_open)
+    together = [household for household, n in asked.items() if n > 1]
+    return Waiting(shown, shown[0].many - len(shown) if shown else 0, together)
 
 
 @never_cache
@@ -280,7 +209,7 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         if not may_answer(user, household):
             refuse(request, Right.INSTALL, household, found.node)
-        problem = _decide(request, found, user, request_actor(request, household))
+        problem = give_answer(request, found, user, request_actor(request, household))
         if problem:
             return render(
                 request,
@@ -293,50 +222,20 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _values(request: HttpRequest, found: Proposal, problem: str = "") -> dict[str, object]:
-    user = current_user(request)
-    return _facts(found, problem) | {
-        "may_decide": may(user, Right.INSTALL, found.household)
-        and not installs_proposals.why_not_decide(found, user, timezone.now()),
+    user, now = current_user(request), timezone.now()
+    may_decide = may(
+        user, Right.INSTALL, found.household
+    ) and not installs_proposals.why_not_decide(found, user, now)
+    open_here = Proposal.objects.filter(
+        household=found.household_id, state=ProposalState.OPEN, expires_at__gt=now
+    )
+    return facts_of(found, problem) | {
+        "mailed": proposal_text.mailed(found),
+        "may_decide": may_decide,
+        "others": open_here.exclude(pk=found.pk).count() if may_decide else 0,
         "may_withdraw": found.is_undecided and may(user, Right.PROPOSE, found.household),
         "may_link": found.is_open and may_answer(user, found.household),
     }
-
-
-def _facts(found: Proposal, problem: str = "") -> dict[str, object]:
-    now = timezone.now()
-    begins, _ends = tonight(found.household, now)
-    return {
-        "proposal": found,
-        "problem": problem,
-        "reasons": why_unfit(found.node, found.node.offer) if found.is_open else [],
-        "night_begins": begins,
-        "is_night": begins <= now,
-        "choices": [
-            one
-            for one in choices_of(found.household, is_online=True, with_now=False, with_online=True)
-            if one.value != When.TONIGHT
-        ],
-    }
-
-
-def _decide(
-    request: HttpRequest, found: Proposal, user: User, actor: Actor, token: str = ""
-) -> str:
-    """Carry out the answer in the form; return why it could not be, or ""."""
-    try:
-        decision = installs_proposals.Decision(request.POST.get("decision", ""))
-    except ValueError:
-        return gettext("Choose one of the three answers.")
-    timing = None
-    try:
-        if decision is installs_proposals.Decision.LATER:
-            timing = read_timing(posted_when(request), found.household, timezone.now())
-        installs_proposals.decide(
-            found, decision, user=user, actor=actor, token=token, timing=timing
-        )
-    except (installs_proposals.ProposalError, PlanError) as why:
-        return str(why)
-    return ""
 
 
 @require_POST
@@ -369,26 +268,3 @@ def link(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("proposal", pk)
     values = {"proposal": found, "link": settings.PUBLIC_URL + path}
     return render(request, "devices/proposals/link.html", values)
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-@limited("link")
-def answer(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind a link: now, tonight, or not this version. No account is needed."""
-    opened = open_link(token)
-    if opened is None:
-        return render(request, "devices/proposals/link_expired.html", status=410)
-    found = opened.proposal
-    user = who_answers(request.user, opened.answers_as, found.household)
-    with timezone.override(found.household.zone):
-        problem = ""
-        if request.method == "POST":
-            name = user.email if user == request.user else opened.name
-            actor = Actor(name[:254], user.pk, "link", "link", **origin(request))
-            problem = _decide(request, found, user, actor, token)
-        why_not = installs_proposals.why_not_decide(found, user, timezone.now())
-        values = _facts(found, problem) | {"may_decide": not why_not, "why_not": why_not}
-        return render(
-            request, "devices/proposals/decide.html", values, status=409 if problem else 200
-        )

@@ -48,6 +48,8 @@ MEANT = {
         "constraint channel_is_a_persons_or_a_service on model channel",
     ): KNOWS_MORE,
     ("0055_hub_in_use", "constraint job_outcome_known on model otajob"): KNOWS_MORE,
+    ("0057_letters", "constraint one_letter_per_notice on model delivery"): KNOWS_MORE,
+    ("0057_letters", "constraint delivery_by_channel_or_letter on model delivery"): KNOWS_MORE,
 }
 
 

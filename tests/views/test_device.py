@@ -97,7 +97,9 @@ def test_the_test_button_sends_through_this_device_alone(home: Home) -> None:
     turn_on(client)
     device = PushDevice.objects.get()
     client.post(f"{PAGE}{device.pk}/test/")
-    assert Delivery.waiting().get().channel.device == device
+    channel = Delivery.waiting().get().channel
+    assert channel is not None
+    assert channel.device == device
 
 
 def test_each_household_has_its_own_topics_on_a_device(home: Home) -> None:

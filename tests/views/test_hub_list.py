@@ -5,9 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.models import Role, StaffRole, State, User
+from devices.fleet.attention import hubs_of
+from devices.models import Batch, Role, StaffRole, State, User, When
+from devices.models.homeassistant import VIA
+from devices.views.hub_filters import HubFilter, find
 from tests.support.client import Client
 from tests.support.factories import (
     make_account,
@@ -16,6 +21,8 @@ from tests.support.factories import (
     make_node,
     make_offer,
     make_owner,
+    make_plan,
+    make_proposal,
     make_user,
     sign_in,
 )
@@ -238,3 +245,84 @@ def test_a_hub_that_restarts_for_its_update_needs_nothing(client: Client) -> Non
     assert "can be updated once it is online" in client.get("/").content.decode()
     make_job(node, state=State.VERIFYING)
     assert "can be updated once it is online" not in client.get("/").content.decode()
+
+
+def plans_at(client: Client) -> User:
+    """Let three of four hubs be planned: C first, then A, B last."""
+    household, now = make_household(), timezone.now()
+    account = make_account(household)
+    for name, hours in (("A", 2), ("B", 3), ("C", 1), ("D", 0)):
+        node = make_node(account, name=name)
+        if hours:
+            at = now + timedelta(hours=hours)
+            make_plan(node, when=When.AT, not_before=at, expires_at=at + timedelta(hours=3))
+    owner = make_owner(household)
+    sign_in(client, owner)
+    return owner
+
+
+@pytest.mark.parametrize(("sort", "order"), [("planned", "CABD"), ("-planned", "BACD")])
+def test_the_table_says_when_and_why_and_sorts_by_it(client: Client, sort: str, order: str) -> None:
+    plans_at(client)
+    assert names(client, f"/?view=table&sort={sort}") == list(order), "those without come last"
+    text = client.get("/").content.decode()
+    assert text.count(" · person</span>") == 3
+    assert text.count("aria-sort") == 1
+    assert re.search(r'aria-sort="\w+">\s*<a href="[^"]*sort=-?planned', text)
+
+
+def test_a_plan_says_by_what_it_came_about(client: Client) -> None:
+    household = make_household()
+    account = make_account(household)
+    now = timezone.now()
+    night = {"window_start": "22:00", "window_end": "05:00"}
+    policy = {"announced_at": now - timedelta(days=1), **night}
+    make_plan(make_node(account), when=When.POLICY, not_before=now, **policy)
+    make_plan(make_node(account), when=When.TONIGHT, requested_via=VIA, **night)
+    batch = Batch.objects.create(household=household, requested_by_name="x")
+    make_plan(make_node(account), batch=batch)
+    offered = make_offer(make_node(account)).node
+    make_plan(offered, proposal=make_proposal(offered), when=When.IDLE)
+    sign_in(client, make_owner(household))
+    text = client.get("/?view=table").content.decode()
+    for cause in ("policy", "Home Assistant", "queue", "proposal"):
+        assert text.count(f" · {cause}</span>") == 1, cause
+
+
+def test_without_a_plan_the_table_keeps_the_room(client: Client) -> None:
+    household = make_household()
+    node = make_node(make_account(household))
+    sign_in(client, make_owner(household))
+    assert "sort=planned" not in client.get("/?view=table").content.decode()
+    assert "sort=planned" in client.get("/?sort=planned").content.decode()
+    client.get("/?sort=")
+    make_plan(node)
+    assert "sort=planned" in client.get("/").content.decode()
+    assert " · person" not in client.get("/?view=cards").content.decode()
+
+
+def test_the_column_asks_nothing_more(client: Client) -> None:
+    household = make_household()
+    account = make_account(household)
+    make_plan(make_node(account))
+    sign_in(client, make_owner(household))
+
+    def queries(path: str) -> int:
+        client.get(path)
+        with CaptureQueriesContext(connection) as asked:
+            client.get(path)
+        return len(asked)
+
+    few = queries("/?view=table")
+    for _ in range(6):
+        make_plan(make_node(account), when=When.IDLE)
+    assert queries("/?view=table") == few
+    assert queries("/?sort=planned") == few
+    assert queries("/?view=cards&sort=") == few
+
+
+def test_the_time_of_a_plan_is_found_by_an_index(client: Client) -> None:
+    plans_at(client)
+    found = find(hubs_of(User.objects.get()), HubFilter(sort="planned"))
+    steps = found.explain() if connection.vendor == "sqlite" else "one_waiting_plan_per_hub"
+    assert "one_waiting_plan_per_hub" in steps

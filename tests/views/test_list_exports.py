@@ -3,14 +3,16 @@
 import csv
 import io
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from devices.models import AuditEvent, Household, Role, StaffRole, State, User
+from devices.models import AuditEvent, Household, Node, Role, StaffRole, State, User, When
 from devices.views import list_exports
 from tests.support.client import Client, hang_up
 from tests.support.factories import (
@@ -20,6 +22,7 @@ from tests.support.factories import (
     make_node,
     make_offer,
     make_owner,
+    make_plan,
     make_user,
     sign_in,
 )
@@ -144,6 +147,23 @@ def test_facts_are_those_of_the_api_in_english_and_utc(owner: User, household: H
     line = next(one for one in lines_of(owner, "/hubs/export.jsonl") if one["name"] == "B")
     assert line["install"]["support_code"] == row["install_support_code"]
     assert line["offer"]["fw_version"] == "5.3.3"
+
+
+def test_a_planned_hub_says_when_and_why(owner: User, household: Household) -> None:
+    node = Node.objects.get(name="C")
+    at = timezone.now() + timedelta(hours=5)
+    make_plan(node, when=When.AT, not_before=at, expires_at=at + timedelta(hours=3))
+    rows = table_of(owner, "/hubs/export.csv?sort=planned")
+    assert [row["name"] for row in rows] == ["C", "A", "B"]
+    assert rows[0]["plan_when"] == "at"
+    assert rows[0]["plan_not_before"] == at.isoformat(timespec="milliseconds")
+    assert rows[0]["plan_planned_by"] == "owner@example.com"
+    assert (rows[1]["plan_when"], rows[1]["plan_starts"]) == ("", "")
+    line = lines_of(owner, "/hubs/export.jsonl?sort=planned")[0]
+    assert line["plan"]["when"] == "at"
+    assert line["plan"]["hub"] == node.pk
+    viewer = make_user(role=Role.VIEWER, household=household)
+    assert "owner@example.com" not in text_of(viewer, "/hubs/export.jsonl")
 
 
 def test_an_export_is_in_the_trail_of_each_household_it_shows(

@@ -68,8 +68,9 @@ NAVIGATION = (
     ),
     Entry(
         gettext_lazy("Versions"),
-        "server_versions",
+        "versions",
         "chart",
+        frozenset({"version", "server_versions"}),
         is_shown=lambda page: page.may_see_unknown,
     ),
     Entry(

@@ -161,6 +161,36 @@ def may_hold(user: User) -> bool:
     return may_see_unknown(user)
 
 
+@dataclass(frozen=True, slots=True)
+class VersionScope:
+    """From which hubs and installs a person may be shown how firmware versions did."""
+
+    nodes: NodeQuerySet
+    jobs: OtaJobQuerySet
+    readable: NodeQuerySet
+    """The hubs whose own rows this person may open, too."""
+    household_ids: "list[int] | None"
+    """Those of the readable hubs; None means all."""
+    sees_all: bool
+    """Are these all of the server?"""
+
+    @property
+    def may_open(self) -> bool:
+        """Do the lists show this person every row that is counted?"""
+        return not self.sees_all or self.household_ids is None
+
+
+def version_scope(user: User, within: int | None = None) -> VersionScope:
+    """Return it. How firmware went concerns no household: staff see it of all of them, as numbers,
+    unless they narrow the lists to one.
+    """
+    ids = households_for(user, within=within)
+    mine, jobs = nodes_for(user, within=within), jobs_for(user, within=within)
+    if user.is_active and user.staff_role and within is None:
+        return VersionScope(Node.objects.all(), OtaJob.objects.all(), mine, ids, sees_all=True)
+    return VersionScope(mine, jobs, mine, ids, sees_all=False)
+
+
 def households_for(
     user: User, right: Right = Right.LOOK, within: int | None = None
 ) -> "list[int] | None":
@@ -261,9 +291,9 @@ def plans_for(user: User, within: int | None = None) -> PlanQuerySet:
     return plans if ids is None else plans.filter(household_id__in=ids)
 
 
-def proposals_for(user: User) -> ProposalQuerySet:
+def proposals_for(user: User, within: int | None = None) -> ProposalQuerySet:
     """Return the proposals to the households this person may see."""
-    ids = households_for(user)
+    ids = households_for(user, within=within)
     proposals = Proposal.objects.for_list()
     return proposals if ids is None else proposals.filter(household_id__in=ids)
 

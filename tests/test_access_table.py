@@ -229,8 +229,10 @@ TABLE: dict[str, Row] = {
     "history_jsonl": PAGE,
     "install_receipt": Row(LOOK, args={"pk": "job"}),
     "support_codes": PAGE,
+    "versions": PAGE,
+    "version": Row(" ".join(["404"] * 9 + ["302"])),  # the address names none
     "server_versions": Row(
-        "403 403 403 200 200 403 200 403 403 302",
+        "403 403 403 302 302 403 302 403 403 302",
         "403 403 403 302 302 403 302 403 403 302",
         body=lambda home: {"version": "9.9", "act": "hold", "reason": "for a test"},
     ),

@@ -79,6 +79,11 @@ def explain_job(job: OtaJob) -> Explanation:
     return explained
 
 
+def code_of(state: State, result: str) -> str:
+    """Return the support code of installs that stand like this: see `models.install.result`."""
+    return (JOBS.get((state, result)) or JOBS[state, ""]).code
+
+
 def is_unasked(job: OtaJob, now: datetime | None = None) -> bool:
     """Return whether the cloud was not asked lately about an install that was sent."""
     if job.state not in ASKED_ABOUT or job.asked_at is None:

@@ -8,7 +8,7 @@ may be the firmware's doing; an answer that the cloud did not give is not.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, Count, F, Max, Q, Value, When, Window
@@ -60,8 +60,6 @@ KIND = Case(
     When(arrived_late_at__isnull=False, then=Value(str(State.VERIFIED))),
     default=F("state"),
 )
-# The page of versions looks back so far.
-LOOKED_BACK = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +123,22 @@ def is_held(node: Node, version: str) -> bool:
 
 def standing_of(model: str, version: str, *, is_simulated: bool) -> Standing:
     """Return one version on one model, tried here or not. Three queries."""
-    for one in _tried(VersionHold.objects.filter(hub_model=model), hub_model=model):
-        if one.is_simulated is is_simulated and is_same_version(one.version, version):
-            return _counted([one])[0]
-    return Standing(model, version, is_simulated, Numbers(), None)
+    return standings_of(model, [version], is_simulated=is_simulated)[0]
 
 
-def every_standing(now: datetime) -> list[Standing]:
-    """Return the versions that were tried here within a year or are held, held ones first, then
-    the newest. Three queries.
-    """
-    found = _tried(VersionHold.objects.all(), requested_at__gte=now - LOOKED_BACK)
-    return sorted(_counted(found), key=lambda one: not one.is_held)
+def standings_of(model: str, versions: Iterable[str], *, is_simulated: bool) -> list[Standing]:
+    """Return these versions on one model, tried here or not. Three queries."""
+    tried = _tried(VersionHold.objects.filter(hub_model=model), hub_model=model)
+    here = [one for one in tried if one.is_simulated is is_simulated]
+    found = [
+        next((one for one in here if is_same_version(one.version, version)), None)
+        or _Version(model, version, is_simulated)
+        for version in versions
+    ]
+    # one with and one without a build suffix may be the same here
+    counted = {id(one): n for n, one in enumerate({id(one): one for one in found}.values())}
+    standings = _counted(list({id(one): one for one in found}.values()))
+    return [standings[counted[id(one)]] for one in found]
 
 
 def review(job: OtaJob, now: datetime) -> None:

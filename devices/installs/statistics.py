@@ -1,10 +1,15 @@
 """Count how installs of one model and version went here, and how long they took."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from devices.models import Household, InstallOutcome, OtaJob
+from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, Q, When, Window
+from django.db.models.functions import RowNumber
+
+from devices.models import Household, InstallOutcome, OtaJob, State
+from devices.models.install import OtaJobQuerySet, went_wrong
 
 # Fewer installs than this are not shown to another household: a single one would be theirs alone.
 FEWEST_OF_OTHERS = 3
@@ -33,6 +38,13 @@ class Typical:
         return now - job.pushed_at > self.unusual_after
 
 
+def is_of_several(installs: int, households: int) -> bool:
+    """May a household that these installs are not of be shown how many they are? Not what one
+    household did alone.
+    """
+    return installs >= FEWEST_OF_OTHERS and households > 1
+
+
 def typical(model: str, to_version: str, shown_to: Household | None = None) -> Typical:
     """Return how installs like this one went here: the last 200 that were sent. One query.
 
@@ -53,7 +65,7 @@ def typical(model: str, to_version: str, shown_to: Household | None = None) -> T
     rows = list(ended)
     if shown_to is not None:
         others = [household_id for *_, household_id in rows if household_id != shown_to.pk]
-        if len(others) < FEWEST_OF_OTHERS or len(set(others)) < 2:
+        if not is_of_several(len(others), len(set(others))):
             rows = [row for row in rows if row[-1] == shown_to.pk]
     took = sorted(
         ended_at - pushed_at
@@ -84,3 +96,87 @@ def _unusual_after(took: list[timedelta]) -> timedelta | None:
         return None
     nearly_all = took[math.ceil(len(took) * 0.95) - 1]
     return max(nearly_all, _middle(took) * 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """How long verified installs took from sending to result."""
+
+    count: int
+    usual: timedelta
+    longest: timedelta
+
+
+def took_by(jobs: OtaJobQuerySet, groups: Sequence[Q]) -> dict[int, Took]:
+    """Return how long the verified ones of these installs took, by the number of their group; no
+    entry where there is none. One query, and at most three rows of each group.
+    """
+    if not groups:
+        return {}
+    # of one that was verified late, or restored, only the time of the proof is known
+    timed = jobs.filter(
+        Q(*groups, _connector=Q.OR),
+        state=State.VERIFIED,
+        pushed_at__isnull=False,
+        ended_at__isnull=False,
+        restored_at=None,
+    ).exclude(outcome=InstallOutcome.VERIFIED_LATE)
+    which = Case(*[When(group, then=n) for n, group in enumerate(groups)])
+    took = ExpressionWrapper(F("ended_at") - F("pushed_at"), output_field=DurationField())
+    ordered = timed.order_by().annotate(which=which, took=took)
+    ordered = ordered.annotate(
+        turn=Window(RowNumber(), F("which"), [F("took").asc(), F("pk").asc()]),
+        of=Window(Count("pk"), F("which")),
+    )
+    # the one in the middle, or the two beside it, and the last
+    wanted = ordered.annotate(from_middle=F("turn") * 2 - F("of")).filter(
+        Q(from_middle__range=(0, 2)) | Q(turn=F("of"))
+    )
+    found: dict[int, list[tuple[int, int, timedelta]]] = {}
+    for n, turn, of, time in wanted.values_list("which", "turn", "of", "took"):
+        found.setdefault(n, []).append((turn, of, time))
+    return {n: _took(sorted(rows)) for n, rows in found.items()}
+
+
+def _took(rows: list[tuple[int, int, timedelta]]) -> Took:
+    _, of, longest = rows[-1]
+    middle = [time for turn, _, time in rows if 0 <= turn * 2 - of <= 2]
+    return Took(of, sum(middle, timedelta()) / len(middle), longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """How installs went in the households that the reader does not see."""
+
+    installs: int
+    troubled: int | None
+    """None: too few households had trouble to say how many; it may be none."""
+
+
+def others_by(groups: Sequence[Q], seen: Collection[int], kind: Q) -> dict[int, Others]:
+    """Return how sent installs of this kind went outside of these households, by the number of
+    their group; no entry where there are too few to be shown. One query.
+    """
+    if not groups:
+        return {}
+    bad = went_wrong()
+    rows = (
+        OtaJob.objects.filter(
+            Q(*groups, _connector=Q.OR), kind, pushed_at__isnull=False, ended_at__isnull=False
+        )
+        .exclude(household_id__in=seen)
+        .order_by()
+        .annotate(which=Case(*[When(group, then=n) for n, group in enumerate(groups)]))
+        .values_list("which")
+        .annotate(
+            n=Count("pk"),
+            houses=Count("household_id", distinct=True),
+            bad=Count("pk", filter=bad),
+            bad_houses=Count("household_id", distinct=True, filter=bad),
+        )
+    )
+    return {
+        which: Others(n, troubled if is_of_several(troubled, bad_houses) else None)
+        for which, n, houses, troubled, bad_houses in rows
+        if is_of_several(n, houses)
+    }

@@ -71,6 +71,14 @@ def _is_here(base_url: str) -> bool:
     return is_this_machine(urlsplit(base_url).hostname or "")
 
 
+def in_world(is_simulated: bool, path: str = "account__") -> Q:
+    """Return the condition for rows of simulated hubs, or of real ones; path leads from the row to
+    its account. One query.
+    """
+    urls = CloudAccount.objects.order_by().values_list("base_url", flat=True).distinct()
+    return Q((f"{path}base_url__in", [url for url in urls if _is_here(url) is is_simulated]))
+
+
 class CloudAccount(models.Model):
     """One sign-in to a RainMaker cloud. Unlinking wipes its secrets and keeps the row, because
     history refers to it.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Case, F, Q, When, Window
+from django.db.models import Case, CharField, F, Q, Value, When, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
@@ -172,6 +172,22 @@ def needs_person(path: str = "") -> Q:
     """Return the condition that `OtaJob.needs_person` is for one install; path leads to it."""
     is_left_alone = Q((f"{path}outcome__in", NEEDS_NOBODY), (f"{path}fell_back_at", None))
     return went_wrong(path) & ~is_left_alone & Q((f"{path}seen_at", None))
+
+
+FELL_BACK, ARRIVED_LATE = "fell_back", "arrived_late"
+
+
+def result() -> Case:
+    """Return how an install stands, as one word: how it ended and what became of that later, else
+    its state.
+    """
+    return Case(
+        When(fell_back_at__isnull=False, then=Value(FELL_BACK)),
+        When(arrived_late_at__isnull=False, then=Value(ARRIVED_LATE)),
+        When(~Q(outcome=""), then=F("outcome")),
+        default=F("state"),
+        output_field=CharField(),
+    )
 
 
 class OtaJobQuerySet(models.QuerySet["OtaJob"]):

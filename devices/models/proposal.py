@@ -54,6 +54,10 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         is_open = Q(state=ProposalState.OPEN, expires_at__gt=now)
         return self.filter(is_open | Q(state=ProposalState.TONIGHT))
 
+    def unanswered(self, now: datetime) -> "ProposalQuerySet":
+        """Return those that wait for an answer."""
+        return self.filter(state=ProposalState.OPEN, expires_at__gt=now)
+
     def of_version(self, version: str) -> "ProposalQuerySet":
         """Return those that propose exactly this version."""
         return self.filter(binding__to_version=version)

@@ -7,6 +7,7 @@ are named. What is stored and shown is always the original text.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 _PREFIX = re.compile(r"^(?:version|ver|v)[. ]?\s*(?=\d)")
@@ -50,6 +51,14 @@ def is_same_version(one: str, other: str) -> bool:
     if mine[:2] != theirs[:2]:
         return False
     return not (mine.build and theirs.build) or mine.build == theirs.build
+
+
+def spellings(texts: Iterable[str], version: str) -> list[str]:
+    """Return those of these texts that spell exactly this version: one with a build suffix is
+    another than one without.
+    """
+    wanted = parse_version(version)
+    return [text for text in texts if parse_version(text) == wanted]
 
 
 def is_older_version(one: str, other: str) -> bool:

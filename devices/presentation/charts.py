@@ -1,32 +1,27 @@
 """The Overview's charts: every bar and column links to the list it counts."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from statistics import median
-from typing import Any
-from urllib.parse import urlencode
 
 from django.db.models import Count, Q
 from django.db.models.functions import TruncWeek
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
 from devices.fleet.attention import AWAY, SHOWN, HubCounts, away_for
-from devices.models import CloudAccount, State, User
+from devices.models import CloudAccount, User
+from devices.models.version_text import Version, parse_version
 from devices.permissions import jobs_for, nodes_for
+from devices.presentation.addresses import BUT, UNKNOWN, address
 from devices.presentation.badges import VERDICT_SHOWS
-from devices.presentation.formatting import number, roughly
+from devices.presentation.formatting import day
 
 WEEKS = 12
 VERSIONS = 12
-MODELS = 8
-# The newest verified installs that the usual durations are taken from.
-SAMPLE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +32,6 @@ class Bar:
     words: str
     link: str
     width: float
-    mark: float | None = None
-    """Where a line crosses the bar: the usual value of a row whose bar is the largest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +45,25 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of the table beside a picture, and where its rows are listed."""
+
+    count: int
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One week of installs."""
+    """One week: its parts as they are drawn, and its numbers."""
 
     monday: date
     x: float
     parts: list[Part]
     total: int
+    words: str
     link: str
     counts: dict[str, int]
+    cells: list[Cell]
 
 
 COLUMN_WIDTH, COLUMN_STEP, COLUMNS_HEIGHT = 30, 50, 160
@@ -76,7 +79,7 @@ def simulated_of(user: User, within: int | None = None) -> int:
 
 def simulated_installs_of(user: User, now: datetime, within: int | None = None) -> int:
     """Return how many of the installs counted were on simulated hubs. One query."""
-    jobs = jobs_for(user, within=within).filter(requested_at__gte=_start(_mondays(now)))
+    jobs = jobs_for(user, within=within).filter(requested_at__gte=start_of(last_mondays(now)[0]))
     return _simulated(
         jobs.values_list("node__account__base_url").annotate(n=Count("pk")).order_by()
     )
@@ -87,8 +90,8 @@ def standing_of(counts: HubCounts) -> list[Bar]:
     return [
         Bar(
             label=str(words),
-            words=_hubs(n),
-            link=_to("hubs", show=key),
+            words=hubs_words(n),
+            link=address("hubs", show=key),
             width=100 * n / counts.total,
         )
         for key, words in SHOWN.items()
@@ -112,35 +115,50 @@ def versions_of(user: User, within: int | None = None) -> list[Bar]:
     if not rows:
         return []
     total = sum(n for _, n in rows)
-    bars = [
-        Bar(
-            label=version or gettext("not known yet"),
-            words=f"{_hubs(n)}, {_percent(n, total)}",
-            link=_to("hubs", version=version) if version else _to("hubs", sort="version"),
-            width=100 * n / total,
-        )
-        for version, n in rows[:VERSIONS]
-    ]
-    if rest := rows[VERSIONS:]:
+    counts = by_version(dict(rows))
+    unknown = counts.pop("", 0)
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    bars = [_of_version(version, n, total) for version, n in ordered[:VERSIONS]]
+    if rest := ordered[VERSIONS:]:
         n = sum(n for _, n in rest)
         bars.append(
             Bar(
                 label=ngettext("%(n)s other version", "%(n)s other versions", len(rest))
                 % {"n": len(rest)},
-                words=f"{_hubs(n)}, {_percent(n, total)}",
-                link=_to("hubs", sort="version"),
+                words=f"{hubs_words(n)}, {_percent(n, total)}",
+                link=address("hubs", but=BUT.join(version for version, _ in ordered[:VERSIONS])),
                 width=100 * n / total,
             )
         )
-    return bars
+    return [*bars, _of_version("", unknown, total)] if unknown else bars
+
+
+def _of_version(version: str, n: int, total: int) -> Bar:
+    return Bar(
+        label=version or gettext("not known yet"),
+        words=f"{hubs_words(n)}, {_percent(n, total)}",
+        link=address("hubs", version=version or UNKNOWN),
+        width=100 * n / total,
+    )
+
+
+def by_version(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return these numbers by version, each in the spelling that most use."""
+    names: dict[Version, str] = {}
+    for text in sorted(counts, key=lambda text: (-counts[text], text)):
+        names.setdefault(parse_version(text), text)
+    found = Counter[str]()
+    for text, n in counts.items():
+        found[names[parse_version(text)]] += n
+    return dict(found)
 
 
 def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Column]:
     """Return the last twelve weeks of installs by verdict, the oldest first. One query."""
-    mondays = _mondays(now)
+    mondays = last_mondays(now)
     rows = (
         jobs_for(user, within=within)
-        .filter(requested_at__gte=_start(mondays))
+        .filter(requested_at__gte=start_of(mondays[0]))
         .annotate(week=TruncWeek("requested_at"))
         .values_list("week", "state")
         .annotate(n=Count("pk"))
@@ -153,70 +171,65 @@ def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Colum
         if monday in counted:  # a clock that was ahead may have written next week
             counted[monday][kind_of[state]] += n
     most = max(1, *(sum(counts.values()) for counts in counted.values()))
-    return [_column(index, monday, counted[monday], most) for index, monday in enumerate(mondays)]
+    return [
+        column_of(
+            index,
+            monday,
+            counted[monday],
+            most,
+            words=ngettext(
+                "Week of %(monday)s: %(n)s install",
+                "Week of %(monday)s: %(n)s installs",
+                sum(counted[monday].values()),
+            ),
+            link=address("history", week=monday.isoformat()),
+            cells=[
+                Cell(n, address("history", week=monday.isoformat(), show=kind))
+                for kind, n in counted[monday].items()
+            ],
+        )
+        for index, monday in enumerate(mondays)
+    ]
 
 
-def _mondays(now: datetime) -> list[date]:
+def last_mondays(now: datetime) -> list[date]:
     today = timezone.localdate(now)
     return [today - timedelta(days=today.weekday(), weeks=back) for back in reversed(range(WEEKS))]
 
 
-def _start(mondays: list[date]) -> datetime:
-    return timezone.make_aware(datetime.combine(mondays[0], datetime.min.time()))
+def start_of(monday: date) -> datetime:
+    """Return when this week begins, by the clock of the page."""
+    return timezone.make_aware(datetime.combine(monday, datetime.min.time()))
 
 
-def _column(index: int, monday: date, counts: dict[str, int], most: int) -> Column:
+def column_of(
+    index: int,
+    monday: date,
+    counts: dict[str, int],
+    most: int,
+    *,
+    words: str,
+    link: str,
+    cells: list[Cell],
+) -> Column:
+    """Return a week as it is drawn: its parts from the bottom up, in the order of the counts."""
     parts, y = [], float(COLUMNS_HEIGHT)
-    for kind in KINDS:
-        if counts[kind]:
-            height = COLUMNS_HEIGHT * counts[kind] / most
+    for kind, n in counts.items():
+        if n:
+            height = COLUMNS_HEIGHT * n / most
             y -= height
-            parts.append(Part(kind, counts[kind], round(y, 2), round(height, 2)))
+            parts.append(Part(kind, n, round(y, 2), round(height, 2)))
+    total = sum(counts.values())
     return Column(
         monday=monday,
         x=index * COLUMN_STEP + (COLUMN_STEP - COLUMN_WIDTH) / 2,
         parts=parts,
-        total=sum(counts.values()),
-        link=_to("history", week=monday.isoformat()),
+        total=total,
+        words=words % {"monday": day(monday), "n": number_format(total, force_grouping=True)},
+        link=link,
         counts=counts,
+        cells=cells,
     )
-
-
-def durations_of(user: User, within: int | None = None) -> list[Bar]:
-    """Return how long verified installs took, by model and version. One query."""
-    rows = (
-        jobs_for(user, within=within)
-        .filter(state=State.VERIFIED, pushed_at__isnull=False, ended_at__isnull=False)
-        .order_by("-ended_at")
-        .values_list("hub_model", "to_version", "pushed_at", "ended_at")[:SAMPLE]
-    )
-    took: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for model, version, pushed_at, ended_at in rows:
-        if pushed_at is not None and ended_at is not None:
-            took[model, version].append((ended_at - pushed_at).total_seconds())
-    common = sorted(took.items(), key=lambda item: (-len(item[1]), item[0]))[:MODELS]
-    slowest = max((max(times) for _, times in common), default=0) or 1
-    return [
-        Bar(
-            label=gettext("%(model)s to %(version)s")
-            % {"model": model or gettext("unknown model"), "version": version},
-            words=_durations(times),
-            link=_to("history", show="verified", model=model, version=version),
-            width=100 * max(times) / slowest,
-            mark=100 * median(times) / slowest if len(times) > 1 else None,
-        )
-        for (model, version), times in common
-    ]
-
-
-def _durations(times_s: list[float]) -> str:
-    usual, longest = (
-        roughly(timedelta(seconds=value)) for value in (median(times_s), max(times_s))
-    )
-    if len(times_s) == 1:
-        return gettext("%(usual)s, one install") % {"usual": usual}
-    facts = {"usual": usual, "n": number(len(times_s)), "longest": longest}
-    return gettext("usually %(usual)s; the slowest of %(n)s took %(longest)s") % facts
 
 
 def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
@@ -234,23 +247,19 @@ def away_of(user: User, now: datetime, within: int | None = None) -> list[Bar]:
     return [
         Bar(
             label=capfirst(str(words)),
-            words=_hubs(counts[key]),
-            link=_to("hubs", show="offline", away=key),
+            words=hubs_words(counts[key]),
+            link=address("hubs", show="offline", away=key),
             width=100 * counts[key] / counts["total"],
         )
         for key, (words, _, _) in AWAY.items()
     ]
 
 
-def _hubs(n: int) -> str:
+def hubs_words(n: int) -> str:
+    """Return a number of hubs, as the charts and tables say it."""
     return ngettext("%(n)s hub", "%(n)s hubs", n) % {"n": number_format(n, force_grouping=True)}
 
 
 def _percent(part: int, whole: int) -> str:
     share = 100 * part / whole
     return f"{share:.0f} %" if share >= 1 else gettext("under 1 %")
-
-
-def _to(page: str, **query: Any) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"{reverse(page)}?{urlencode(given)}"

@@ -15,7 +15,9 @@ from devices.explanations.explain import explain_trouble
 from devices.models.firmware_file import is_verifiable
 from devices.models.text import isolate
 from devices.presentation import hold_text, plan_text, proposal_text
+from devices.presentation.addresses import version_address, version_link
 from devices.presentation.badges import of_plan
+from devices.presentation.charts import hubs_words
 from devices.presentation.device_names import device_name
 from devices.presentation.formatting import (
     ago_words,
@@ -39,7 +41,9 @@ register.simple_tag(place)
 for words in (day, day_and_year, day_hour_and_zone, number, role_word, roughly, size, span):
     register.filter(words)
 register.filter("numbers_in_words", hold_text.numbers_in_words)
+register.filter("why_held", hold_text.reason_of)
 register.filter(device_name)
+register.filter("hubs", hubs_words)
 register.filter("proposal_headline", proposal_text.headline)
 register.filter("proposal_next_step", proposal_text.next_step)
 register.filter("proposal_waiting", proposal_text.waiting)
@@ -94,15 +98,15 @@ def simulated(what: Any) -> SafeString:
 @register.simple_tag
 def versions(node: Any) -> SafeString:
     """Return the installed and the offered version. A tag, because lists show many."""
-    runs, offer = node.fw_version or gettext("unknown"), node.new_offer
+    runs, offer = version_of(node.fw_version, node), node.new_offer
     if offer is None:
-        return format_html("{}", runs)
+        return runs
     return format_html(
         '{} <span class="arrow" aria-hidden="true">→</span>'
         '<span class="hidden-visually"> {} </span> <span class="lit">{}</span>',
         runs,
         gettext("can be set back to") if offer.is_step_back else gettext("can be updated to"),
-        offer.fw_version,
+        version_of(offer.fw_version, node),
     )
 
 
@@ -117,6 +121,29 @@ def planned(node: Any) -> SafeString:
     starts = of_plan(plan, node.account.household).words
     words = f"{starts} · {plan_text.cause(plan)}"
     return format_html('<span title="{}">{}</span>', f"{words}. {plan.reason}".strip(), words)
+
+
+@register.simple_tag
+def version_of(version: str, node: Any) -> SafeString:
+    """Return a version of a hub as a link to its page."""
+    if not version:
+        return format_html("{}", gettext("unknown"))
+    return version_link(version, node.model, is_simulated=node.account.is_simulated)
+
+
+@register.simple_tag
+def version_page(version: str, model: str, account: Any) -> str:
+    """Return the address of the page of a version, of hubs like those of this account."""
+    return version_address(version, model, is_simulated=account.is_simulated)
+
+
+@register.simple_tag
+def version_in(version: str, job: Any) -> SafeString:
+    """Return a version of an install as a link to its page."""
+    if not version:
+        return mark_safe("?")
+    simulated = job.node.account.is_simulated
+    return version_link(version, job.hub_model, is_simulated=simulated)
 
 
 @register.simple_tag
@@ -278,6 +305,12 @@ def checksum(md5: str, *, short: bool = False) -> SafeString:
         return format_html('<span class="mono" title="{}">{}</span>', md5, shown)
     remark = gettext("not a valid checksum, so the file cannot be verified")
     return format_html('<span class="mono">{}</span> <span class="quiet">({})</span>', md5, remark)
+
+
+@register.simple_tag(takes_context=True)
+def without(context: dict[str, Any], name: str) -> str:
+    """Return the page's query string without one filter of a list, from its first page on."""
+    return query(context, **dict.fromkeys((name, "page", "v", "o", "t")))
 
 
 @register.simple_tag(takes_context=True)

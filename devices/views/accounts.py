@@ -40,6 +40,8 @@ def accounts(request: HttpRequest) -> HttpResponse:
     manageable = households_for(user, Right.MANAGE) or []
     found = accounts_for(user, within=scope_of(request).household_id)
     linked = found.exclude(state=AccountState.UNLINKED).order_by("household__name", "email", "pk")
+    if is_signed_out := request.GET.get("show") == "signed_out":
+        linked = linked.filter(state=AccountState.SIGNED_OUT)
     listed = Paginator(linked, PER_PAGE).get_page(request.GET.get("page"))
     present = Node.objects.filter(account__in=list(listed), gone_at__isnull=True)
     has_hubs = set(present.values_list("account_id", flat=True).distinct())
@@ -54,7 +56,12 @@ def accounts(request: HttpRequest) -> HttpResponse:
         )
         for account in listed
     ]
-    values = {"accounts": shown, "listed": listed, "manageable": manageable}
+    values = {
+        "accounts": shown,
+        "listed": listed,
+        "manageable": manageable,
+        "is_signed_out": is_signed_out,
+    }
     return render(request, "devices/accounts/list.html", values)
 
 

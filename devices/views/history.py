@@ -2,25 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 
 from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_safe
 
 from devices.explanations.explain import read_code, shown_with
-from devices.models.install import OtaJobQuerySet
+from devices.models import OtaJob
+from devices.models.account import in_world
+from devices.models.install import OtaJobQuerySet, result
+from devices.models.version_text import spellings
 from devices.permissions import jobs_for, mask_people
+from devices.presentation.addresses import UNKNOWN
 from devices.presentation.badges import VERDICT_SHOWS, of_job
+from devices.presentation.version_facts import is_result, result_words
 from devices.request_scope import scope_of
 from devices.views.access import current_user, login_required_here
+from devices.views.weeks import week_of
 
 PER_PAGE = 50
-WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "search": asked.search,
         "narrowed": asked.narrowed,
         "chips": [
-            (str(NARROWED.get(name, "%(value)s")) % {"value": value}, _without(request, name))
+            (_words_of(name, value), _without(request, name))
             for name, value in asked.narrowed.items()
         ],
     }
@@ -98,21 +101,47 @@ def _without(request: HttpRequest, name: str) -> str:
     return f"?{values.urlencode()}"
 
 
+def _words_of(name: str, value: str) -> str:
+    """Return what a filter's chip says."""
+    if name == "result":
+        return result_words(value) if is_result(value) else value
+    if name == "simulated":
+        return gettext("simulated") if value == "1" else gettext("real hubs")
+    if name == "model" and value == UNKNOWN:
+        return gettext("unknown model")
+    return str(NARROWED.get(name, "%(value)s")) % {"value": value}
+
+
 def _in_week(jobs: OtaJobQuerySet, monday: str) -> OtaJobQuerySet:
     """Return the jobs confirmed in the week that begins on this day; all when it is not a date."""
-    try:
-        first = datetime.combine(date.fromisoformat(monday), time.min)
-        start = timezone.make_aware(first)
-        return jobs.filter(
-            requested_at__gte=start, requested_at__lt=timezone.make_aware(first + WEEK)
-        )
-    except (ValueError, OverflowError):
+    week = week_of(monday)
+    if week is None:
         return jobs
+    return jobs.filter(requested_at__gte=week.start, requested_at__lt=week.end)
+
+
+def _to_version(jobs: OtaJobQuerySet, version: str) -> OtaJobQuerySet:
+    """Return the jobs that installed this version, however it was spelled. One query more."""
+    texts = OtaJob.objects.order_by().values_list("to_version", flat=True).distinct()
+    return jobs.filter(to_version__in=spellings(texts, version))
+
+
+def _with_result(jobs: OtaJobQuerySet, wanted: str) -> OtaJobQuerySet:
+    """Return the jobs that stand like this; all when it is not a result."""
+    return jobs.alias(result=result()).filter(result=wanted) if is_result(wanted) else jobs
+
+
+def _in_world(jobs: OtaJobQuerySet, simulated: str) -> OtaJobQuerySet:
+    if simulated not in {"0", "1"}:
+        return jobs
+    return jobs.filter(in_world(simulated == "1", "node__account__"))
 
 
 NARROW: dict[str, Callable[[OtaJobQuerySet, str], OtaJobQuerySet]] = {
-    "model": lambda jobs, model: jobs.filter(hub_model=model),
-    "version": lambda jobs, version: jobs.filter(to_version=version),
+    "model": lambda jobs, model: jobs.filter(hub_model="" if model == UNKNOWN else model),
+    "simulated": _in_world,
+    "version": _to_version,
+    "result": _with_result,
     "week": _in_week,
 }
 # The words of a filter on its chip; the others show their value.

@@ -9,13 +9,20 @@ from django.db.models.functions import Lower
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
+from devices.fleet.adoption import ran_at
 from devices.fleet.attention import ATTENTION_OF, AWAY, SHOWN, HubCounts, away_for, count_by_model
+from devices.fleet.known_versions import spelled_by_changes, spelled_by_hubs
 from devices.models import Node
+from devices.models.account import in_world
 from devices.models.node import NodeQuerySet
 from devices.models.parsing import parse_int
+from devices.models.version_text import spellings
+from devices.presentation.addresses import BUT, UNKNOWN
+from devices.presentation.formatting import day_and_year
 from devices.views.partials import etag_of
+from devices.views.weeks import week_of
 
 PER_PAGE = 25
 LAST_PAGE = 999_999
@@ -66,9 +73,17 @@ class HubFilter:
     show: str = ""
     sort: str = ""
     version: str = ""
-    """Hubs that run exactly this."""
+    """Hubs that run this, however they spell it; UNKNOWN: whose version is not known."""
+    but: str = ""
+    """Hubs that run none of these, which are parted by BUT."""
+    week: str = ""
+    """The Monday of a week at whose end the hubs ran those, or any known one; empty: they run
+    them now.
+    """
     model: str = ""
-    """Hubs of exactly this model."""
+    """Hubs of exactly this model; UNKNOWN: whose model is not known."""
+    simulated: str = ""
+    """"1": simulated hubs; "0": real ones."""
     away: str = ""
     """Offline hubs, by how long they have been away: a key of AWAY."""
     page: int = 1
@@ -77,12 +92,17 @@ class HubFilter:
     def read(cls, query: QueryDict, usual_sort: str = "") -> "HubFilter":
         """Return the filter of a query string; invalid values are ignored."""
         sort = read_sort(query.get("sort", usual_sort))
+        version, but = query.get("version", "").strip()[:64], query.get("but", "").strip()[:1000]
+        week = week_of(query.get("week", ""))
         return cls(
             search=query.get("q", "").strip()[:100],
             show=query.get("show", "") if query.get("show", "") in SHOWS else "",
             sort=sort or "",
-            version=query.get("version", "").strip()[:64],
-            model=query.get("model", "").strip()[:64],
+            version=version,
+            but=but,
+            week=week.monday.isoformat() if week is not None else "",
+            model=query.get("model", "").strip()[:120],
+            simulated=simulated if (simulated := query.get("simulated")) in {"0", "1"} else "",
             away=query.get("away", "") if query.get("away", "") in AWAY else "",
             page=parse_int(query.get("page"), largest=LAST_PAGE) or 1,
         )
@@ -95,14 +115,46 @@ class HubFilter:
     @property
     def is_searched(self) -> bool:
         """Does it filter by more than the kinds of SHOWS?"""
-        return bool(self.search or self.version or self.model or self.away)
+        return bool(self.search or self._chosen)
+
+    @property
+    def _chosen(self) -> dict[str, str]:
+        """Return the filters that an address alone sets, and a chip takes off."""
+        names = ("model", "simulated", "version", "but", "week", "away")
+        return {name: value for name in names if (value := str(getattr(self, name)))}
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """Return those of them that the search form has no field for."""
+        return {name: value for name, value in self._chosen.items() if name != "model"}
+
+    @property
+    def chips(self) -> list[tuple[str, str]]:
+        """Return the name and the words of each of these filters."""
+        words = {
+            "model": self._of(self.model, gettext("model %(value)s"), gettext("unknown model")),
+            "simulated": gettext("simulated") if self.simulated == "1" else gettext("real hubs"),
+            "version": self._of(
+                self.version, gettext("version %(value)s"), gettext("version not known")
+            ),
+            "but": gettext("none of %(value)s") % {"value": ", ".join(self.but.split(BUT))},
+            "away": gettext("offline %(value)s") % {"value": self.away_words},
+        }
+        if week := week_of(self.week):
+            last = gettext("at the end of the week of %(value)s")
+            words["week"] = last % {"value": day_and_year(week.monday)}
+        return [(name, words[name]) for name in self._chosen]
+
+    @staticmethod
+    def _of(value: str, words: str, unknown: str) -> str:
+        return unknown if value == UNKNOWN else words % {"value": value}
 
     @property
     def words(self) -> str:
         """The filters in words, for where there is little room."""
         show = str(SHOWS[self.show][0]) if self.show else ""
         search = f"“{self.search}”" if self.search else ""
-        return ", ".join(filter(None, (show, search, self.model, self.version, self.away_words)))
+        return ", ".join(filter(None, (show, search, *(words for _, words in self.chips))))
 
     @property
     def away_words(self) -> str:
@@ -110,8 +162,7 @@ class HubFilter:
 
     def query(self, *, with_page: bool = True) -> str:
         """Return the filter as a query string, without empty values."""
-        given = {"q": self.search, "show": self.show}
-        given |= {"model": self.model, "version": self.version, "away": self.away}
+        given = {"q": self.search, "show": self.show} | self._chosen
         # the order is always given: without it the remembered one is used
         values = {"sort": self.sort} | {name: value for name, value in given.items() if value}
         if with_page and self.page > 1:
@@ -121,10 +172,12 @@ class HubFilter:
 
 def narrow(hubs: NodeQuerySet, wish: HubFilter) -> NodeQuerySet:
     """Return the hubs that all filters match but that of SHOWS."""
-    if wish.version:
-        hubs = hubs.filter(fw_version=wish.version)
+    if wish.version or wish.but or wish.week:
+        hubs = _running(hubs, wish)
     if wish.model:
-        hubs = hubs.filter(model=wish.model)
+        hubs = hubs.filter(model="" if wish.model == UNKNOWN else wish.model)
+    if wish.simulated:
+        hubs = hubs.filter(in_world(wish.simulated == "1"))
     if wish.away:
         hubs = hubs.filter(away_for(wish.away, timezone.now()))
     for word in wish.search.split():
@@ -140,6 +193,26 @@ def narrow(hubs: NodeQuerySet, wish: HubFilter) -> NodeQuerySet:
     return hubs
 
 
+def _running(hubs: NodeQuerySet, wish: HubFilter) -> NodeQuerySet:
+    """Return the hubs that run, or ran at the end of a week, what is asked for. One query more, to
+    know how versions are spelled.
+    """
+    if week := week_of(wish.week):
+        hubs, runs = hubs.alias(ran=ran_at(week.end)), "ran"
+        spelled = spelled_by_changes()
+    else:
+        runs, spelled = "fw_version", spelled_by_hubs()
+    if wish.version == UNKNOWN:
+        hubs = hubs.filter((runs, ""))
+    elif wish.version:
+        hubs = hubs.filter((f"{runs}__in", spellings(spelled, wish.version)))
+    if wish.but or wish.week:
+        others = [one for one in wish.but.split(BUT) if one]
+        named = [text for one in others for text in spellings(spelled, one)]
+        hubs = hubs.exclude((f"{runs}__in", ["", *named]))
+    return hubs
+
+
 def count_narrowed(
     hubs: NodeQuerySet, wish: HubFilter
 ) -> tuple[HubCounts, HubCounts, list[tuple[str, int]]]:
@@ -152,7 +225,7 @@ def count_narrowed(
     if elsewhere.is_searched:
         here, models = count_by_model(narrow(hubs, elsewhere))
     if wish.model:
-        here = models.get(wish.model, HubCounts())
+        here = models.get("" if wish.model == UNKNOWN else wish.model, HubCounts())
     hits = [(model, of_it.shown_by(wish.show)) for model, of_it in models.items() if model]
     return counts, here, [(model, n) for model, n in hits if n or model == wish.model]
 

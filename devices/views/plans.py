@@ -30,6 +30,7 @@ from devices.planning.play import play
 from devices.presentation import headlines
 from devices.presentation.badges import Badge, of_plan
 from devices.presentation.plan_text import tried_next_at
+from devices.presentation.waiting import WAITS, waiting_for
 from devices.request_scope import scope_of
 from devices.security.rate_limits import limited
 from devices.security.request_origin import origin
@@ -80,8 +81,10 @@ def planned_live(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest) -> "Page[Plan]":
     """Return the page of waiting plans that is asked for, in the order in which they start."""
-    mine = plans_for(current_user(request), scope_of(request).household_id)
-    return Paginator(mine.waiting().for_list(), PER_PAGE).get_page(request.GET.get("page"))
+    mine = plans_for(current_user(request), scope_of(request).household_id).waiting()
+    if (waits := request.GET.get("waits", "")) in WAITS:
+        mine = mine.filter(waiting_for(waits))
+    return Paginator(mine.for_list(), PER_PAGE).get_page(request.GET.get("page"))
 
 
 def _ended(request: HttpRequest) -> list[Plan]:
@@ -108,12 +111,15 @@ def _values(request: HttpRequest, listed: "Page[Plan]", ended: list[Plan]) -> di
             standing = of_plan(plan, plan.household)
         rows[plan.pk] = Row(plan, standing, tried_next_at(plan), may_change)
     waiting = listed.paginator.count
+    waits = WAITS.get(request.GET.get("waits", ""))
     return {
+        "waits": waits,
+        "waits_key": request.GET.get("waits", "") if waits else "",
         "mark": _mark(request, listed, ended),
         "listed": listed,
         "waiting": [rows[plan.pk] for plan in listed],
         "ended": [rows[plan.pk] for plan in ended],
-        "headline": headlines.of_planned(waiting),
+        "headline": str(waits.words) if waits else headlines.of_planned(waiting),
         "poll_s": 10 if waiting else 60,
         "calendars": _calendars(request),
         "to_play": {plan.household_id: plan.household for plan in listed}.values(),

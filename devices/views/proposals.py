@@ -32,6 +32,7 @@ from devices.planning.proposals import ToPropose, already_proposed
 from devices.presentation import proposal_text
 from devices.presentation.badges import of_proposal
 from devices.presentation.formatting import number
+from devices.request_scope import scope_of
 from devices.security.rate_limits import limited
 from devices.views.access import (
     current_user,
@@ -174,14 +175,18 @@ def _propose_page(
 @login_required_here
 def proposals(request: HttpRequest) -> HttpResponse:
     """What was proposed to the households that this person may see."""
-    found = proposals_for(current_user(request))
+    found = proposals_for(current_user(request), scope_of(request).household_id)
+    is_open = request.GET.get("show") == "open"
+    if is_open:
+        found = found.unanswered(timezone.now())
     listed = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     user = current_user(request)
     rows = [
         (mask_people(user, proposal, proposal.household_id), of_proposal(proposal))
         for proposal in listed
     ]
-    return render(request, "devices/proposals/list.html", {"listed": listed, "rows": rows})
+    values = {"listed": listed, "rows": rows, "is_open": is_open}
+    return render(request, "devices/proposals/list.html", values)
 
 
 def waiting_proposals(request: HttpRequest, within: int | None) -> Waiting:

@@ -145,6 +145,8 @@ def serve(hubs: int) -> None:
         "all updates to review": "/queues/new/?all=1",
         "a queue as long as one may be": f"/queues/{queue.pk}/",
         "overview": "/overview/",
+        "firmware versions": "/versions/",
+        "a firmware version": "/versions/one/?version=5.4.0&model=thermacell-hub&with=5.3.0",
         "history": "/history/",
         "audit": "/audit/",
         "accounts": "/accounts/",

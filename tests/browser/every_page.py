@@ -66,11 +66,12 @@ NOT_PAGES = {
     *("invitation_withdraw", "home_assistant_test", "api_token_revoke", "notification_test"),
     *("notification_service_remove", "account_signup", "account_email", "account_set_password"),
     *("account_email_verification_sent", "account_confirm_email", "account_confirm_login_code"),
-    "calendar_feed",
+    *("calendar_feed", "server_versions"),
     *("mfa_authenticate", "mfa_reauthenticate_webauthn", "mfa_login_webauthn"),
     *("push_add", "push_renew", "push_remove", "push_test", "manifest", "service_worker"),
     *("firmware_download", "setup", "mfa_remove_webauthn", "mfa_edit_webauthn"),
 }
+VERSION = "/versions/one/?model=thermacell-hub"
 # Each page is walked through on both, on a phone in the language with the longest words; its
 # colours are looked at in the other scheme as well.
 # Without motion: a colour that is still changing is no colour to judge.
@@ -176,6 +177,12 @@ def furnish(home: Home) -> list[Visit]:
         Visit("several at once", "/queues/new/?all=1", "owner"),
         Visit("trail asked for nothing", "/audit/?text=nowhere-at-all", "owner"),
         Visit("trail asked for nonsense", "/audit/?since=yesterday", "owner"),
+        Visit("version", f"{VERSION}&version=5.3.3", "owner"),
+        Visit("version for staff", f"{VERSION}&version=5.3.3", "administrator"),
+        Visit("versions side by side", f"{VERSION}&version=5.3.3&with=5.3.2", "owner"),
+        Visit("hubs of a week", f"/?version=5.3.2&week={now:%Y-%m-%d}", "owner"),
+        Visit("proposals to answer", "/proposals/?show=open", "owner"),
+        Visit("plans that wait", "/planned/?waits=look", "owner"),
         Visit("not found", "/nowhere/", "owner"),
         Visit("over", "/welcome/nonsense/", "nobody"),
         Visit("no more mails", "/notifications/off/nonsense/", "nobody"),

@@ -1,14 +1,16 @@
 """Progress is told as it is known: from the hub's own words and from finished installs like it."""
 
 from datetime import timedelta
+from statistics import median
 from time import monotonic
 from typing import Any
 
 import pytest
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.installs.statistics import typical
+from devices.installs.statistics import Took, took_by, typical
 from devices.models import Household, InstallOutcome, Node, OtaJob, State
 from devices.presentation.formatting import roughly, span
 from devices.templatetags.devices_ui import breakable
@@ -221,3 +223,22 @@ def test_a_hub_that_waits_for_its_time_does_not_take_unusually_long(household: H
     assert usual.is_unusual(job, now)
     job.delayed_since = now - timedelta(hours=2)
     assert not usual.is_unusual(job, now)
+
+
+@pytest.mark.parametrize("times", [[5], [5, 9], [9, 1, 4], [2, 2, 2, 30], [7, 3, 8, 1, 60]])
+def test_the_database_finds_the_middle_and_the_longest(
+    times: list[int], django_assert_num_queries: Any
+) -> None:
+    for minutes in times:
+        finished(1, minutes * MINUTE)
+        finished(1, 2 * minutes * MINUTE, to_version="6.0")
+    finished(2, 900 * MINUTE, outcome="failed")
+    finished(2, 900 * MINUTE, outcome="verified_late")
+    finished(1, 900 * MINUTE, restored_at=timezone.now())
+    groups = [Q(to_version="5.3.3"), Q(to_version="6.0"), Q(to_version="9.9")]
+    with django_assert_num_queries(1):
+        took = took_by(OtaJob.objects.all(), groups)
+    assert took == {
+        n: Took(len(times), factor * median(times) * MINUTE, factor * max(times) * MINUTE)
+        for n, factor in enumerate((1, 2))
+    }

@@ -1,11 +1,13 @@
 """The list of hubs: searched, filtered, and those that need a person first."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from devices.fleet.versions import record_version
 from devices.models import Role
 from tests.support.factories import make_node, make_offer
 from tests.support.pages import Home
@@ -45,6 +47,47 @@ def test_hubs_are_found_and_filtered(
     text = enter(home.people[Role.OWNER]).get(f"/?{query}").content.decode()
     every = {"Back porch", "Fire pit", "Vegetable beds", "Front door"}
     assert {name for name in every if f">{name}</a>" in text} == (every if names is None else names)
+
+
+def listed(client: Any, query: str) -> set[str]:
+    """Return the names of the hubs that are listed."""
+    return {str(row.node) for row in client.get(f"/?{query}").context["rows"]}
+
+
+def test_hubs_are_found_by_a_version_in_every_spelling_and_by_none_of_some(
+    home: Home, enter: Any
+) -> None:
+    for node, version in ((home.plain, "v5.4"), (home.busy, "5.4.0"), (home.new, "5.4.0+b7")):
+        node.touch(timezone.now(), fw_version=version)
+    unknown = make_node(home.account, name="Silent", fw_version="", model="")
+    client = enter(home.people[Role.OWNER])
+    assert listed(client, "version=5.4.0.0") == {"Front door", "Fire pit"}
+    assert listed(client, "version=5.4.0%2Bb7") == {"Vegetable beds"}
+    assert listed(client, "but=5.4|5.4.0%2Bb7") == {"Back porch"}
+    assert listed(client, "version=%3F") == listed(client, "model=%3F") == {unknown.name}
+    assert listed(client, "simulated=0") == set()
+    assert len(listed(client, "simulated=1")) == 5
+    assert len(listed(client, "simulated=nonsense&week=nonsense")) == 5
+
+
+def test_hubs_are_found_by_what_they_ran_at_the_end_of_a_week(home: Home, enter: Any) -> None:
+    now = timezone.now()
+    home.plain.touch(now, fw_version="")
+    for weeks, version in ((3, "5.2.0"), (1, "5.4.0")):
+        home.plain.refresh_from_db()
+        record_version(home.plain, version, now - timedelta(weeks=weeks))
+    client = enter(home.people[Role.OWNER])
+    with timezone.override(home.household.zone):
+        today = timezone.localdate()
+    monday = [today - timedelta(days=today.weekday(), weeks=back) for back in range(6)]
+    assert listed(client, f"version=5.4.0&week={monday[0]}") == {"Front door"}
+    assert listed(client, f"version=5.4.0&week={monday[1]}") == {"Front door"}
+    assert listed(client, f"version=5.2.0&week={monday[2]}") == {"Front door"}
+    assert listed(client, f"version=5.4.0&week={monday[2]}") == set()
+    assert "Front door" not in listed(client, f"week={monday[4]}"), "nothing was known of it"
+    assert len(listed(client, f"week={monday[0]}")) == 4
+    text = client.get(f"/?version=5.2.0&week={monday[2]}").content.decode()
+    assert "at the end of the week of" in text
 
 
 @pytest.fixture

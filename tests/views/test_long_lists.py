@@ -198,7 +198,10 @@ LISTS: dict[str, tuple[Callable[[Home, int], None], str]] = {
     "/audit/": (entries, "owner"),
     "/server/people/": (people, "boss"),
     "/server/people/{o}/": (households, "boss"),
-    "/server/versions/": (installs, "boss"),
+    "/versions/": (installs, "owner"),
+    "/versions/one/?version=5.3.3&model=thermacell-hub&with=5.3.2": (installs, "owner"),
+    # staff read of them with the numbers of the whole server
+    "/versions/?page=2": (installs, "boss"),
     "/server/backups/": (backups, "boss"),
     "/server/": (backups, "boss"),
     "/unexplained/": (texts, "boss"),

@@ -10,10 +10,23 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.models import Role, State, User
-from devices.presentation.charts import away_of, durations_of, versions_of, weeks_of
+from devices.fleet.versions import record_version
+from devices.models import LIVE, AccountState, Role, State, User
+from devices.presentation.adoption_chart import results_of
+from devices.presentation.charts import away_of, versions_of, weeks_of
+from devices.presentation.formatting import roughly
 from devices.presentation.headlines import of_weeks
-from tests.support.factories import make_account, make_household, make_job, make_node, make_user
+from devices.presentation.waiting import WAITS
+from tests.support.factories import (
+    make_account,
+    make_household,
+    make_job,
+    make_node,
+    make_offer,
+    make_plan,
+    make_proposal,
+    make_user,
+)
 from tests.support.markup import tight
 from tests.support.people import browser
 
@@ -49,10 +62,28 @@ def test_rare_versions_share_a_bar(member: User) -> None:
     account = account_of(member)
     for n in range(15):
         make_node(account, fw_version=f"1.0.{n}")
+    make_node(account, fw_version="")
     bars = versions_of(member)
-    assert len(bars) == 13
-    assert bars[-1].label == "3 other versions"
-    assert bars[-1].words.startswith("3 hubs")
+    assert len(bars) == 14
+    assert bars[-2].label == "3 other versions"
+    assert bars[-2].words.startswith("3 hubs")
+    assert bars[-1].label == "not known yet"
+    client = browser(member)
+    assert client.get(bars[-2].link).context["listed"].paginator.count == 3
+    assert client.get(bars[-1].link).context["listed"].paginator.count == 1
+
+
+def test_a_version_in_two_spellings_is_one(member: User) -> None:
+    account = account_of(member)
+    for version in ("5.4.0", "v5.4", "5.4.0", "5.4.0+build7"):
+        make_node(account, fw_version=version)
+    bars = versions_of(member)
+    assert [(bar.label, bar.words) for bar in bars] == [
+        ("5.4.0", "3 hubs, 75 %"),
+        ("5.4.0+build7", "1 hub, 25 %"),
+    ]
+    for bar, n in zip(bars, (3, 1), strict=True):
+        assert browser(member).get(bar.link).context["listed"].paginator.count == n
 
 
 def test_a_week_begins_on_monday_where_the_household_is(member: User) -> None:
@@ -99,7 +130,7 @@ def test_every_state_of_an_install_has_its_kind(member: User) -> None:
     assert sum(week.total for week in weeks_of(member, timezone.now())) == len(State)
 
 
-def test_durations_are_of_verified_installs_alone(member: User) -> None:
+def test_times_are_of_verified_installs_alone(member: User) -> None:
     account = account_of(member)
     now = timezone.now()
     for minutes in (2, 3, 10):
@@ -115,11 +146,13 @@ def test_durations_are_of_verified_installs_alone(member: User) -> None:
         now=now,
         pushed_at=now - timedelta(hours=9),
     )
-    [bar] = durations_of(member)
-    assert bar.label == "liv-2 to 5.3.3"
-    assert bar.words == "usually 3 minutes; the slowest of three took 10 minutes"
-    assert (bar.width, bar.mark) == (100, 30)
-    assert browser(member).get(bar.link).content.decode().count('scope="row"') == 3
+    [row] = results_of(member)
+    assert (row.version, row.model, row.total) == ("5.3.3", "liv-2", 4)
+    assert (row.usual, row.longest) == (timedelta(minutes=3), timedelta(minutes=10))
+    assert [(cell.count, words) for words, cell in row.cells if cell.count] == [
+        (3, "Verified"),
+        (1, "Not verified"),
+    ]
 
 
 def test_two_verified_installs_are_both(member: User) -> None:
@@ -158,7 +191,7 @@ def test_an_install_takes_as_many_seconds_as_on_its_own_page(member: User) -> No
     pushed_at = now - timedelta(seconds=46.7)
     node = make_node(account_of(member))
     job = make_job(node, state=State.VERIFIED, now=now, pushed_at=pushed_at, ended_at=now)
-    assert durations_of(member)[0].words == "46 seconds, one install"
+    assert roughly(results_of(member)[0].usual) == "46 seconds"
     assert "Finished in 46 s." in browser(member).get(f"/installs/{job.pk}/").content.decode()
 
 
@@ -213,3 +246,94 @@ def test_queries_do_not_grow_with_hubs_and_installs(member: User) -> None:
     for n in range(5):
         make_job(make_node(account, fw_version=f"6.{n}", is_online=False), state=State.VERIFIED)
     assert cost() == before
+
+
+def rows_at(client: Any, link: str) -> int:
+    """Return how many rows the list at this address has, on all of its pages."""
+    answer = client.get(link)
+    assert answer.status_code == 200, link
+    return int(answer.context["listed"].paginator.count)
+
+
+def lived_in(member: User) -> Any:
+    """Make hubs, installs, plans and proposals of every kind; return the member's browser."""
+    account, now = account_of(member), timezone.now()
+    for n, state in enumerate(State):
+        node = make_node(account, fw_version="", model=("thermacell-hub", "liv-2", "")[n % 3])
+        for back in range(n % 4, -1, -1):
+            version = ("5.3.2", "v5.3.2.0", "5.4.0", "5.5.0", "5.6.0", "5.7.0", "5.8.0")[
+                (n + 2 * back) % 7
+            ]
+            record_version(node, version, now - timedelta(weeks=3 * back, hours=n))
+            node.refresh_from_db()
+        for _ in range(1 if state in LIVE else 1 + n % 3):
+            make_job(
+                node,
+                state=state,
+                now=now - timedelta(days=9 * n),
+                to_version=("5.4.0", "V5.4", "5.5.0")[n % 3],
+                is_latest=False,
+            )
+    for n, waits_for in enumerate(("", "too_early", "outside_window", "hub_offline", "no_notice")):
+        offered = make_offer(make_node(account, is_online=n % 2 == 0)).node
+        make_plan(offered, waits_for=waits_for)
+    make_proposal(make_offer(make_node(account)).node)
+    make_node(account, fw_version="", is_online=False, online_changed_at=now)
+    household = member.households.get()
+    out = make_account(household, state=AccountState.SIGNED_OUT)
+    make_node(out)
+    # nothing of this is the member's
+    stranger = make_node(fw_version="5.4.0", is_online=False)
+    make_job(stranger, state=State.FAILED, to_version="5.4.0")
+    make_plan(stranger, waits_for="too_early")
+    return browser(member)
+
+
+def test_every_number_is_the_number_of_rows_it_leads_to(member: User) -> None:
+    client = lived_in(member)
+    shown = client.get("/overview/").context
+    assert len(shown["waiting"]) >= 8
+    for line in shown["waiting"]:
+        assert line.count == rows_at(client, line.link), line
+    adoption = shown["adoption"]
+    assert [key for key, _ in adoption.names] == ["v1", "v2", "v3", "v4", "v5", "others"]
+    for week in (*adoption.weeks, *shown["weeks"]):
+        assert sum(cell.count for cell in week.cells) == week.total
+        for count, link in ((week.total, week.link), *((c.count, c.link) for c in week.cells)):
+            assert count == rows_at(client, link), (week.monday, link)
+    assert shown["results"]
+    for row in shown["results"]:
+        assert row.total == sum(cell.count for _, cell in row.cells) == rows_at(client, row.link)
+        assert all(cell.count == rows_at(client, cell.link) for _, cell in row.cells)
+        assert client.get(row.address).status_code == 200
+    for bar in (*shown["versions"], *shown["hubs"], *shown["away"]):
+        assert int(bar.words.split()[0]) == rows_at(client, bar.link), bar
+
+
+def test_the_last_week_is_what_the_hubs_run_now(member: User) -> None:
+    shown = lived_in(member).get("/overview/").context
+    known = [bar for bar in shown["versions"] if "version=%3F" not in bar.link]
+    assert shown["adoption"].weeks[-1].total == sum(int(bar.words.split()[0]) for bar in known)
+
+
+def test_a_plan_that_waits_says_for_what(member: User) -> None:
+    waiting = lived_in(member).get("/overview/").context["waiting"]
+    counts = {line.what: line.count for line in waiting}
+    assert counts["Planned for later"] == 2
+    assert counts["Planned, the hub is offline"] == 1
+    assert counts["Planned, looked at in a moment"] == 1
+    assert counts["Planned, for another reason"] == 1
+    assert counts["Proposals to answer"] == 1
+    assert counts["Cloud accounts to sign in again"] == 1
+
+
+def test_a_reason_to_wait_is_named_once() -> None:
+    codes = [code for wait in WAITS.values() for code in wait.codes]
+    assert len(codes) == len(set(codes))
+
+
+def test_tables_are_there_to_be_printed(member: User) -> None:
+    text = tight(lived_in(member).get("/overview/").content.decode())
+    assert text.count("<details open>") == 2
+    assert "style=" not in text
+    assert "<script" not in text.split("<main")[1]

@@ -25,6 +25,7 @@ from devices.models import (
 )
 from devices.presentation.badges import of_job, of_plan, of_proposal
 from devices.presentation.formatting import when_words
+from devices.presentation.install_story import start_of
 from devices.presentation.plan_text import by as plan_by
 
 LONGEST_TIMELINE = 100
@@ -71,8 +72,7 @@ def timeline_of(node: Node) -> list[TimelineEvent]:
         standing, link = of_job(job), reverse("install", args=[job.pk])
         values = {"version": job.to_version, "state": _within(standing.words)}
         words = gettext("Install of %(version)s: %(state)s") % values
-        by = {"requested_by_name": job.requested_by_name}
-        sub = gettext("confirmed by %(requested_by_name)s") % by
+        sub = start_of(job)
         lines.append(
             TimelineEvent(job.requested_at, words, standing.tone, standing.icon, link, sub)
         )

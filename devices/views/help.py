@@ -2,11 +2,13 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from devices.households.members import owners_of
 from devices.models import User
 from devices.permissions import memberships_of
+from devices.views.access import home_zone
 
 
 @require_safe
@@ -16,4 +18,5 @@ def help_page(request: HttpRequest) -> HttpResponse:
     mine = memberships_of(user) if isinstance(user, User) else []
     owners = owners_of([one.household_id for one in mine])
     whom = [(one, owners[one.household_id]) for one in mine]
-    return render(request, "devices/help/help.html", {"whom": whom})
+    with timezone.override(home_zone(request) if isinstance(user, User) else None):
+        return render(request, "devices/help/help.html", {"whom": whom})

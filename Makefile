@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 APART := env -u DATABASE_URL -u REDIS_URL ENV_FILE= DATA_DIR="$(SCRATCH)"
 # Variables on the command line (PORT=, CLOUD_PORT=, BIND=) reach the programs through the environment.
 
-.PHONY: help setup demo run test lint lint-types lint-style check pytest coverage pythons lock words key screenshots pictures homeassistant bench chaos rolling stories image soak clean
+.PHONY: help setup demo run test lint lint-types lint-style check pytest coverage pythons lock words key screenshots pictures lighthouse homeassistant bench chaos rolling stories image soak clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -134,6 +134,9 @@ pictures: $(DEV) ## Take a picture of every page in every look, in var/pictures
 	@rm -rf var/pictures; mkdir -p var/pictures
 	@CHROMIUM="$$($(BIN)/python -m tests.tools.find_browser)" PICTURES="$(CURDIR)/var/pictures" \
 	    $(BIN)/python -m pytest -q -n 2 --dist loadfile -m browser -k every_page_on_a tests/browser
+
+lighthouse: $(DEV) ## Let Lighthouse judge the main pages, not part of make test; needs Node with npm
+	@CHROMIUM="$$($(BIN)/python -m tests.tools.find_browser)" $(BIN)/python -m tests.tools.lighthouse
 
 # HOMEASSISTANT_VERSION= and HOMEASSISTANT_PYTHON= choose others; it is installed in var/homeassistant.
 homeassistant: $(DEV) ## Judge the product by a real Home Assistant, not part of make test (a quarter of an hour)

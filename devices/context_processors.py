@@ -81,6 +81,33 @@ NAVIGATION = (
     ),
 )
 
+# The pages of one household, in the order in which they are shown on each of them.
+OF_HOUSEHOLD = (
+    Entry(gettext_lazy("People"), "people", "people", frozenset({"household_leave"})),
+    Entry(
+        gettext_lazy("Settings"),
+        "household_settings",
+        "server",
+        frozenset({"household_transfer"}),
+        is_shown=lambda page: page.may_manage_this,
+    ),
+    Entry(gettext_lazy("Updates"), "update_policy", "up"),
+    Entry(
+        gettext_lazy("Notifications"),
+        "notifications",
+        "info",
+        frozenset({"notification_service", "notification_service_new", "notification_device"}),
+    ),
+    Entry(gettext_lazy("Winter"), "season", "moon"),
+    Entry(
+        gettext_lazy("Home Assistant"),
+        "home_assistant",
+        "hub",
+        is_shown=lambda page: page.may_manage_this,
+    ),
+    Entry(gettext_lazy("Tokens"), "api_tokens", "key"),
+)
+
 
 class Layout:
     """The frame of a page. Each value costs its query only where a template asks for it."""
@@ -120,6 +147,12 @@ class Layout:
         """Do the lists show hubs of more than one household, unless narrowed to one?"""
         ids = households_for(self.user) if self.user is not None else []
         return ids is None or len(ids) > 1
+
+    @property
+    def sample_sign_ins(self) -> dict[str, object] | None:
+        """Who may sign in to a demo, and with which password; None in every other start."""
+        sign_ins: dict[str, object] | None = settings.SAMPLE_SIGN_INS
+        return sign_ins
 
     @property
     def issuer(self) -> str:
@@ -169,19 +202,37 @@ class Layout:
     def may_see_unknown(self) -> bool:
         return self.user is not None and may_see_unknown(self.user)
 
+    @property
+    def may_manage_this(self) -> bool:
+        """May this person manage the household whose page this is?"""
+        ids = households_for(self.user, Right.MANAGE) if self.user is not None else []
+        return ids is None or self._kwarg("pk") in ids
+
     @cached_property
     def navigation(self) -> list[Link]:
         """The entries this person sees, with the one that is open."""
+        return self._links(NAVIGATION)
+
+    @cached_property
+    def household_pages(self) -> list[Link]:
+        """The pages of the household whose page this is, as far as this person may see them."""
+        return self._links(OF_HOUSEHOLD, self._kwarg("pk"))
+
+    def _kwarg(self, name: str) -> object:
+        match = self.request.resolver_match
+        return match.kwargs.get(name) if match is not None else None
+
+    def _links(self, entries: tuple[Entry, ...], *args: object) -> list[Link]:
         match = self.request.resolver_match
         at = match.url_name if match is not None else None
         return [
             Link(
                 str(entry.label),
-                reverse(entry.name),
+                reverse(entry.name, args=args),
                 "page" if at == entry.name else "true" if at in entry.beside else "",
                 entry.icon,
             )
-            for entry in NAVIGATION
+            for entry in entries
             if entry.is_shown(self)
         ]
 

@@ -13,6 +13,7 @@ from devices.views import (
     dismissals,
     firmware_files,
     health,
+    help,
     history,
     homeassistant,
     households,
@@ -97,6 +98,8 @@ queue_urls: Urls = [
 audit_urls: Urls = [
     path("", audit.audit, name="audit"),
     path("chain/", audit.audit_chain, name="audit_chain"),
+    # not "…/live/": what it waits for raises no revision of a household
+    path("chain/check/", audit.audit_check, name="audit_check"),
     path("verify/", audit.audit_verify, name="audit_verify"),
     path("export.csv", audit.audit_csv, name="audit_csv"),
     path("export.jsonl", audit.audit_jsonl, name="audit_jsonl"),
@@ -216,6 +219,7 @@ urlpatterns: Urls = [
     path("households/new/", households.new, name="household_new"),
     path("households/<int:pk>/", include(household_urls)),
     path("server/", include(server_urls)),
+    path("help/", help.help_page, name="help"),
     path("codes/", support_codes.support_codes, name="support_codes"),
     path("unexplained/", support_codes.unrecognised_messages, name="unrecognised_messages"),
     path("new/", news.whats_new, name="whats_new"),

@@ -228,6 +228,7 @@ TABLE: dict[str, Row] = {
     "history_csv": PAGE,
     "history_jsonl": PAGE,
     "install_receipt": Row(LOOK, args={"pk": "job"}),
+    "help": Row("200"),  # not getting in is one of the reasons to need it
     "support_codes": PAGE,
     "versions": PAGE,
     "version": Row(" ".join(["404"] * 9 + ["302"])),  # the address names none
@@ -239,6 +240,7 @@ TABLE: dict[str, Row] = {
     "unrecognised_messages": Row("403 403 403 200 200 403 200 403 403 302"),
     "audit": PAGE,
     "audit_chain": PAGE,
+    "audit_check": PAGE,
     "audit_verify": Row(NO, "302"),
     "audit_csv": PAGE,
     "audit_jsonl": PAGE,

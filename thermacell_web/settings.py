@@ -230,7 +230,10 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "hubs"
 ACCOUNT_ADAPTER = "devices.security.allauth_adapters.InvitedOnly"
 USERSESSIONS_ADAPTER = "devices.security.allauth_adapters.EndedSessions"
-ACCOUNT_FORMS = {"reset_password": "devices.forms.password_reset.RequestForm"}
+ACCOUNT_FORMS = {
+    "login": "devices.forms.sign_in.SignInForm",
+    "reset_password": "devices.forms.password_reset.RequestForm",
+}
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "devices.households.password_links.PasswordLinks"  # noqa: S105
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -419,6 +422,9 @@ ALLOWED_CLOUDS = tuple(
 )
 # Where `manage.py start` can have a simulated cloud for trying things out; empty when it cannot.
 TRIAL_CLOUD_URL = read_origin("TRIAL_CLOUD_URL", _start.get("TRIAL_CLOUD_URL", ""))
+# Who may sign in to a demo, for its sign-in page. `manage.py start --demo` alone sets it, and no
+# variable does.
+SAMPLE_SIGN_INS = None
 # A firmware file may be this large, and all that are kept together this much.
 FIRMWARE_FILE_BYTES = read_number("FIRMWARE_FILE_MB", 16, 1, 1024) * 1_000_000
 FIRMWARE_ARCHIVE_BYTES = read_number("FIRMWARE_ARCHIVE_MB", 500, 1, 1_000_000) * 1_000_000

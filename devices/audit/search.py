@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.db.models import Q, QuerySet, TextField
@@ -75,6 +76,11 @@ class Page:
     looked_to: datetime | None = None
     """How far back was looked, when the page ends there although rows may follow."""
     total: int | None = None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Do numbers between the rows shown belong to rows that are not shown?"""
+        return any(newer.sequence - older.sequence > 1 for newer, older in pairwise(self.events))
 
     def __iter__(self) -> Iterator[AuditEvent]:
         return iter(self.events)

@@ -262,7 +262,8 @@ def _situation(job: OtaJob, words: FirmwareStatus | None) -> str:
     if is_unasked(job):
         return "unasked"
     if job.state != State.RUNNING or words is None:
-        return "offline" if job.state == State.RUNNING and job.is_online is False else ""
+        can_be_away = job.state in {State.RUNNING, State.VERIFYING}
+        return "offline" if can_be_away and job.is_online is False else ""
     if words.delay is not None:
         return "delayed"
     if words.stage == Stage.RESTARTING and job.back_online_at is None:

@@ -91,8 +91,8 @@ JOBS: dict[tuple[State, str], Explanation] = {
         "TW-L01",
         Tone.RUNNING,
         "{to_version} is confirmed for {hub}, but not sent yet.",
-        "Your confirmation is saved. We ask the cloud once more, and send the update only if "
-        "it is still the one you confirmed.",
+        "What was agreed to is saved. We ask the cloud once more, and send the update only if it "
+        "is still the same one.",
         "Yes. Nothing has been sent to the hub yet.",
         "Nothing to do. You can still cancel until it is sent.",
     ),
@@ -141,8 +141,8 @@ JOBS: dict[tuple[State, str], Explanation] = {
     (State.RUNNING, "restarting"): Explanation(
         "TW-L06",
         Tone.RUNNING,
-        "Restarting. Keep the hub plugged in.",
-        "{words}",
+        "Restarting, as expected. Keep the hub plugged in.",
+        "{words} Being offline for a while is part of every update.",
         INSTALLING,
         "Keep the hub plugged in until it is back online.",
     ),
@@ -150,8 +150,8 @@ JOBS: dict[tuple[State, str], Explanation] = {
         "TW-L07",
         Tone.RUNNING,
         "{hub} is offline at the moment. Keep it plugged in.",
-        "The cloud shows the hub as offline during the update. It may be restarting, or its "
-        "Wi-Fi may be down. {words}",
+        "The cloud shows the hub as offline during the update. It may be restarting, which is part "
+        "of every update, or its Wi-Fi may be down. {words}",
         INSTALLING,
         "Keep the hub plugged in and make sure its Wi-Fi works. We keep checking.",
     ),
@@ -180,6 +180,15 @@ JOBS: dict[tuple[State, str], Explanation] = {
         "it is back online. {words}",
         INSTALLING,
         "Nothing to do; keep the hub plugged in.",
+    ),
+    (State.VERIFYING, "offline"): Explanation(
+        "TW-L12",
+        Tone.RUNNING,
+        "Waiting until {hub} is back online. Keep it plugged in.",
+        "The cloud reports success, and the hub is offline. Being offline for a while is part of "
+        "every update: it restarts with the new firmware. {words}",
+        INSTALLING,
+        "Keep the hub plugged in until it is back online.",
     ),
     (State.VERIFIED, ""): Explanation(
         "TW-V01",

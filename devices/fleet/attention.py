@@ -195,7 +195,8 @@ class Clouds:
     """What keeps the cloud from being asked, as a trouble code."""
     list_trouble: str
     """What is wrong with a list of hubs, as a trouble code."""
-    answered_at: datetime | None
+    read_at: datetime | None
+    """When a list of hubs was last read to its end."""
     unread: int
     """How many accounts are linked whose hubs were not read yet."""
 
@@ -211,7 +212,7 @@ def clouds_of(user: User, within: int | None = None) -> Clouds:
         signed_out=Count("pk", filter=Q(state=AccountState.SIGNED_OUT)),
         troubled=Count("pk", filter=~Q(trouble="")),
         unread=Count("pk", filter=Q(state=AccountState.LINKED, trouble="", synced_at=None)),
-        answered_at=Max("answered_at"),
+        read_at=Max("synced_at"),
         list_trouble=Min("list_trouble", filter=~Q(list_trouble="")),
         trouble=Min("trouble", filter=~Q(trouble="")),
     )

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy
 
 from devices.accounts.allowed_clouds import choices, is_allowed
+from devices.forms.names import EmailField
 from devices.forms.passwords import keep_password_field, password_field
 from devices.models import Household
 
@@ -22,7 +23,7 @@ class LinkForm(forms.Form):
     """Which cloud account is linked to which household."""
 
     household_id = forms.TypedChoiceField(label=gettext_lazy("Household"), coerce=int)
-    email = forms.EmailField(
+    email = EmailField(
         label=gettext_lazy("E-mail address of the cloud account"),
         widget=forms.EmailInput(attrs={"autocomplete": "section-cloud email"}),
         max_length=254,

@@ -7,7 +7,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy
 
-from devices.forms.names import NameField
+from devices.forms.names import EmailField, NameField
 from devices.forms.passwords import check_password, password_field
 from devices.forms.time_zones import TimeZoneForm
 from devices.models import Role, User
@@ -27,7 +27,7 @@ class SetupForm(TimeZoneForm):
         max_length=120,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
-    email = forms.EmailField(
+    email = EmailField(
         label=gettext_lazy("Your e-mail address"),
         max_length=254,
         help_text=gettext_lazy("You use it to sign in."),
@@ -109,7 +109,7 @@ class SupportForm(forms.Form):
 class InviteForm(forms.Form):
     """An invitation to a household."""
 
-    email = forms.EmailField(
+    email = EmailField(
         label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),

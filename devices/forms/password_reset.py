@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext, gettext_lazy
 
+from devices.forms.names import EmailField
 from devices.households.password_links import VALID_FOR, PasswordLinks, path_of
 from devices.models import User
 from devices.notifications.email import send
@@ -29,7 +30,7 @@ _room = BoundedSemaphore(_MOST_WAITING)
 class RequestForm(forms.Form):
     """The address to mail the link to."""
 
-    email = forms.EmailField(
+    email = EmailField(
         label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),

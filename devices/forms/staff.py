@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy
 
 from devices.forms.households import HouseholdForm
-from devices.forms.names import NameField
+from devices.forms.names import EmailField, NameField
 from devices.models import StaffRole
 
 
@@ -12,7 +12,7 @@ class PersonForm(forms.Form):
     """A person who gets a sign-in."""
 
     name = NameField(label=gettext_lazy("Name"), max_length=120, required=False)
-    email = forms.EmailField(
+    email = EmailField(
         label=gettext_lazy("E-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
@@ -22,7 +22,7 @@ class PersonForm(forms.Form):
 class NewHouseholdForm(HouseholdForm):
     """A household for a person who has a sign-in."""
 
-    owner = forms.EmailField(
+    owner = EmailField(
         label=gettext_lazy("Owner's e-mail address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),

@@ -4,7 +4,7 @@ Every function locks the audit chain's row and then the household's, so that two
 at once on one household: two owners who leave at the same time cannot leave it without one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -47,6 +47,17 @@ def create_household(
             detail={"user_id": owner.pk, "role": Role.OWNER.value, "time_zone": time_zone},
         )
     return household
+
+
+def owners_of(households: Iterable[int]) -> dict[int, list[User]]:
+    """Return who owns each of these households and may sign in, by address. One query."""
+    found: dict[int, list[User]] = {pk: [] for pk in households}
+    owning = Membership.objects.filter(
+        household__in=list(found), role=Role.OWNER, user__is_active=True
+    )
+    for one in owning.select_related("user").order_by("user__email"):
+        found[one.household_id].append(one.user)
+    return found
 
 
 def require_proven(user: User) -> None:

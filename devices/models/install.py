@@ -404,6 +404,11 @@ class OtaJob(models.Model):
         return self.next_poll_at is not None
 
     @property
+    def is_restarting(self) -> bool:
+        """Did the hub report that it restarts, and has it not been seen back since?"""
+        return self.is_live and self.restarting_at is not None and self.back_online_at is None
+
+    @property
     def was_sent(self) -> bool:
         """May the update have been sent to the hub?"""
         return self.claimed_at is not None and self.state not in UNSENT

@@ -167,7 +167,7 @@ def _better_rows(is_oldest: bool) -> "NodeQuerySet":
         Node.objects.present()
         ._with_rank(is_oldest)
         .filter(
-            rank__gt=OuterRef("rank"),
+            Q(rank__gt=OuterRef("rank")),
             node_id=OuterRef("node_id"),
             account__household_id=OuterRef("account__household_id"),
             account__base_url=OuterRef("account__base_url"),

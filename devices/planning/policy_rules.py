@@ -250,6 +250,9 @@ class Forecast:
     hubs: list[HubForecast]
     """Every hub of the household, by name."""
 
+    announced_from = EVENING
+    lead_hours = int(LEAD.total_seconds()) // 3600
+
     @property
     def starting(self) -> list[HubForecast]:
         """Return the hubs that would be planned now."""

@@ -6,7 +6,7 @@ A step is green only when it is known, not when the cloud or the hub merely clai
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from devices.explanations.explain import (
     Stage,
@@ -16,6 +16,7 @@ from devices.explanations.explain import (
     is_unasked,
 )
 from devices.models import UNSENT, OtaJob, Report, State
+from devices.models.text import isolate
 from devices.models.version_text import is_same_version
 from devices.presentation.badges import of_job
 
@@ -45,11 +46,27 @@ class Witness:
     """
 
 
+# How the planner began an install, by the way it came; a person confirmed all others.
+_BEGUN = {
+    "policy": gettext_lazy("Started by the update policy of %(name)s"),
+    "plan": gettext_lazy("Started as planned by %(name)s"),
+    "queue": gettext_lazy("Started in the queue of %(name)s"),
+    "proposal": gettext_lazy("Started as %(name)s answered a proposal"),
+}
+
+
+def start_of(job: OtaJob) -> str:
+    """Return who confirmed the install, or what started it when no person pressed a button."""
+    words = (
+        str(_BEGUN[job.requested_via]) if job.is_by_planner else gettext("Confirmed by %(name)s")
+    )
+    return words % {"name": isolate(job.requested_by_name)}
+
+
 def steps_of(job: OtaJob, reports: list[Report]) -> list[Step]:
     """Return what happened so far, then what is still ahead."""
-    by = gettext("by %(requested_by_name)s") % {"requested_by_name": job.requested_by_name}
     back = gettext("Back online with %(to_version)s") % {"to_version": job.to_version}
-    steps = [Step(gettext("Confirmed"), "done", job.requested_at, by)]
+    steps = [Step(start_of(job), "done", job.requested_at)]
     if job.state in UNSENT:
         steps.append(Step(_end_of(job), "bad", job.ended_at, job.push_answer))
         return steps + _late(job)
@@ -197,7 +214,7 @@ def _online_witness(job: OtaJob) -> Witness:
             gettext("Offline right now.") if job.is_live else gettext("Offline at the last check.")
         )
         if job.restarting_at is not None and job.is_live:
-            words = gettext("Offline: it reported a restart.")
+            words = gettext("Offline, as expected: it reported a restart.")
             return Witness("wifi", title, words, "speaking", job.restarting_at)
         return Witness("wifi", title, words, "speaking" if job.is_live else "disagrees")
     if job.back_online_at is not None or (job.is_online and job.version_agreed_at is not None):

@@ -39,6 +39,7 @@ from devices.models.text import mask_emails
 from devices.notifications.messages import sentence
 from devices.presentation.badges import of_job, of_plan, of_proposal
 from devices.presentation.formatting import when_words
+from devices.presentation.install_story import start_of
 from devices.presentation.plan_text import by as plan_by
 
 LONGEST_TIMELINE = 100
@@ -234,11 +235,7 @@ def _installs(jobs: QuerySet[OtaJob], cut: _Cut) -> Iterator[TimelineEvent]:
         standing, link = of_job(job), reverse("install", args=[job.pk])
         values = {"version": job.to_version, "state": _within(standing.words)}
         words = gettext("Install of %(version)s: %(state)s") % values
-        if job.requested_via == "policy":
-            sub = gettext("started by the update policy")
-        else:
-            by = {"requested_by_name": job.requested_by_name}
-            sub = gettext("confirmed by %(requested_by_name)s") % by
+        sub = start_of(job)
         if job.went_wrong:
             sub = f"{sub} · {explain_job(job).code}"
         yield TimelineEvent(

@@ -20,7 +20,11 @@ def usual_duration(typical: Typical) -> str:
             "slowest took %(slowest)s."
         )
     elif typical.typical:
-        sentence = gettext("One earlier install took %(usual)s (%(verified)s of %(all)s verified).")
+        sentence = ngettext(
+            "The only earlier install of this version was verified; it took %(usual)s.",
+            "One of %(all)s earlier installs of this version was verified; it took %(usual)s.",
+            typical.count,
+        )
     elif typical.verified:
         sentence = ngettext(
             "%(verified)s of %(all)s earlier installs of this version was verified.",

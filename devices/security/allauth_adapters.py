@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from devices.audit import log as audit_log
 from devices.models import Actor, AuditAction, PushDevice, User
@@ -48,6 +48,11 @@ class InvitedOnly(DefaultAccountAdapter):  # type: ignore[misc]
     The library takes the server's name from the request's Host header. Here it comes from
     PUBLIC_URL alone, in mails as in what sign-ins are counted by.
     """
+
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": gettext_lazy("The e-mail address or the password is not right."),
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False

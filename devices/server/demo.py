@@ -58,6 +58,13 @@ STAFF = (
 )
 
 
+def sign_ins() -> dict[str, object]:
+    """Return what the sign-in page of a demo offers: the sample people and their password. Staff
+    need a code, which the start prints.
+    """
+    return {"people": RESIDENTS, "password": PASSWORD}
+
+
 def environment(
     around: Mapping[str, str], *, data_dir: Path, port: int, cloud_port: int, mqtt_url: str = ""
 ) -> dict[str, str]:

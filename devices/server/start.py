@@ -260,6 +260,7 @@ class Start:
         if self.is_whole and not self.is_demo:
             trial_url = values["TRIAL_CLOUD_URL"] = trial_cloud.address(self.cloud_port)
         settings.TRIAL_CLOUD_URL = trial_url
+        settings.SAMPLE_SIGN_INS = demo.sign_ins() if self.is_demo else None
         os.environ.update(values)
         lines = "".join(f"{name}={value}\n" for name, value in values.items())
         (self.data_dir / START_FILE).write_text(lines)

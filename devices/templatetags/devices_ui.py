@@ -1,5 +1,6 @@
 """Template tags and filters: wrappers of `presentation.formatting`, and small pieces of HTML."""
 
+import re
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,7 @@ from devices.presentation.formatting import (
     span,
     when_words,
 )
+from devices.presentation.install_story import start_of
 
 register = template.Library()
 register.simple_tag(place)
@@ -49,12 +51,16 @@ register.filter("proposal_next_step", proposal_text.next_step)
 register.filter("proposal_waiting", proposal_text.waiting)
 register.filter("plan_starts", plan_text.long)
 register.filter("plan_by", plan_text.by)
+register.filter("start", start_of)
 # The words of the list for the repellent's state.
 REPELLENT = {
     "protected": gettext_lazy("<strong>in use</strong>"),
     "warming": gettext_lazy("<strong>warming up</strong>"),
     "off": gettext_lazy("repellent off"),
 }
+
+# Of text that may begin with tags.
+FIRST_LETTER = re.compile(r"^((?:<[^>]*>)*)(\w)")
 
 
 @register.simple_tag
@@ -147,9 +153,9 @@ def version_in(version: str, job: Any) -> SafeString:
 
 
 @register.simple_tag
-def hub_now(node: Any) -> SafeString:
-    """Return whether the hub is online and in use; what is as usual is marked as calm. A tag,
-    because lists show many.
+def hub_now(node: Any, is_first: bool = False) -> SafeString:
+    """Return whether the hub is online and in use; what is as usual is marked as calm. is_first:
+    nothing stands before it, so it begins with a capital. A tag, because lists show many.
     """
     calm = ""
     if node.is_being_checked and node.account.rests_until:
@@ -170,12 +176,18 @@ def hub_now(node: Any) -> SafeString:
             calm = " · ".join(filter(None, (calm, use)))
     if calm:
         calm = f'<span class="calm">{calm}{" · " if words else ""}</span>'
-    return mark_safe(calm + words)  # noqa: S308 words and times of ours; none is user input
+    shown = calm + words
+    if is_first:
+        shown = FIRST_LETTER.sub(lambda found: found[1] + found[2].upper(), shown, count=1)
+    return mark_safe(shown)  # noqa: S308 words and times of ours; none is user input
 
 
 def _while_away(node: Any) -> str:
-    if node.latest_job is not None and node.latest_job.is_live:
-        return ""  # it restarts, or is watched until it is back
+    job = node.latest_job
+    if job is not None and job.is_restarting:
+        return gettext("restarting, as expected")
+    if job is not None and job.is_live:
+        return ""  # it is watched until it is back
     if node.plan is not None:
         return gettext("is updated when it is back online")
     if node.new_offer and not node.new_offer.is_step_back:

@@ -82,7 +82,7 @@ def login_required_here(view: View) -> View:
         _note_lists(request)
         only_looks = request.method in {"GET", "HEAD"}
         once = cached_answers(current_user(request)) if only_looks else nullcontext()
-        with once, timezone.override(_home_zone(request)):
+        with once, timezone.override(home_zone(request)):
             if only_looks:
                 _note_look(request)
             return view(request, *args, **values)
@@ -114,7 +114,7 @@ class HouseholdZone:
 
     def process_view(self, request: HttpRequest, view: View, *_: object) -> None:
         if view.__module__.startswith("allauth.") and request.user.is_authenticated:
-            timezone.activate(_home_zone(request))
+            timezone.activate(home_zone(request))
 
 
 def current_user(request: HttpRequest) -> User:
@@ -316,7 +316,7 @@ def _enter(
         refuse(request, right, household, node)
 
 
-def _home_zone(request: HttpRequest) -> tzinfo:
+def home_zone(request: HttpRequest) -> tzinfo:
     """Return the zone of the household the lists show, else of the one joined first; for staff who
     joined none, the one that all households they see have in common.
     """

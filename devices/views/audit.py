@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
@@ -25,6 +26,7 @@ from devices.request_scope import scope_of
 from devices.security.rate_limits import limited
 from devices.taskqueue.wakeups import wake_trail
 from devices.views.access import current_user, login_required_here
+from devices.views.partials import etag_of, layout_etag, live
 from devices.views.streams import record_export, stream
 
 VERIFY_EVERY = timedelta(minutes=1)
@@ -49,6 +51,8 @@ def audit(request: HttpRequest) -> HttpResponse:
         # an auditor reads the trail and may not look at the installs it speaks of
         "linked": {event.pk for event in page if looks is None or event.household_id in looks},
         "filters": _filters(request),
+        "narrowed": trail is not None and not trail.asked.is_all,
+        "sees_all": trail is not None and trail.scope.sees_all,
     }
     return render(request, "devices/audit/trail.html", values)
 
@@ -57,23 +61,41 @@ def audit(request: HttpRequest) -> HttpResponse:
 @login_required_here
 def audit_chain(request: HttpRequest) -> HttpResponse:
     """The state of the chain, up to where it is confirmed, and how to check it."""
+    return render(request, "devices/audit/chain.html", _check(request))
+
+
+@require_safe
+@login_required_here
+def audit_check(request: HttpRequest) -> HttpResponse:
+    """The same without how to check it; 204 without a body when nothing changed."""
+    values = _check(request)
+    part = "devices/audit/partials/check.fragment.html"
+    return live(request, values["mark"], part, lambda: values)
+
+
+def _check(request: HttpRequest) -> dict[str, Any]:
     head = AuditHead.objects.filter(pk=1).first() or AuditHead()
     checkpoint = AuditCheckpoint.latest()
     check = AuditCheck.objects.filter(pk=1).first() or AuditCheck()
     if not check.finding and not is_own(check):
         check = AuditCheck(requested_at=check.requested_at)
+    unverified = max(0, head.sequence - check.verified_sequence)
+    is_good = check.verified_at is not None and not unverified
     values = {
+        "tone": "attention" if check.finding else "good" if is_good else "running",
         "head": head,
         "checkpoint": checkpoint,
         "rows": head.sequence - (checkpoint.sequence if checkpoint else 0),
         "check": check,
-        "unverified": max(0, head.sequence - check.verified_sequence),
+        "unverified": unverified,
         "unproven": max(0, check.verified_sequence - check.proven_sequence),
         "kept_head": kept_head(),
         "marks_start": read_marks().start,
         "is_guarded": triggers.are_in_place(),
     }
-    return render(request, "devices/audit/chain.html", values)
+    state = (check.requested_at, check.verified_at, check.is_requested, check.is_overdue)
+    newest = (head.sequence, check.finding, check.head_trouble)
+    return values | {"mark": etag_of(*state, *newest, layout_etag(request))}
 
 
 @require_POST

@@ -103,7 +103,7 @@ class Mark:
     """Differs when a cloud went wrong or right again, the worker stopped or started, or another
     day began: then the whole list is sent."""
     minute: str
-    """When a cloud last answered: only a line of the page speaks of it."""
+    """When a list of hubs was last read: only a line of the page speaks of it."""
 
     @classmethod
     def of(cls, request: HttpRequest, clouds: Clouds) -> "Mark":
@@ -113,7 +113,7 @@ class Mark:
         return cls(
             hubs=nodes_for(user, within=within).present().fingerprint(),
             clouds=etag_of(*state, *lists, layout_etag(request)),
-            minute=f"{clouds.answered_at:%H%M}" if clouds.answered_at else "",
+            minute=f"{clouds.read_at:%H%M}" if clouds.read_at else "",
         )
 
     def __str__(self) -> str:

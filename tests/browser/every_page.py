@@ -61,7 +61,7 @@ NOT_PAGES = {
         "queue_resume",
         "account_forget",
     ),
-    *("account_trial", "audit_verify", "address_mail", "news_seen"),
+    *("account_trial", "audit_verify", "audit_check", "address_mail", "news_seen"),
     *("language", "household_select", "household_support", "server_person_act", "member_role"),
     *("invitation_withdraw", "home_assistant_test", "api_token_revoke", "notification_test"),
     *("notification_service_remove", "account_signup", "account_email", "account_set_password"),

@@ -340,6 +340,8 @@ LIVE_CASES: list[tuple[State, dict[str, Any]]] = [
     (State.RUNNING, {"cloud_word": "delayed", "delayed_since": timezone.now(), "is_online": False}),
     (State.RETRYING, {}),
     (State.VERIFYING, {}),
+    (State.VERIFYING, {"is_online": False}),
+    (State.VERIFYING, {"is_online": False} | AGO),
     *((state, AGO) for state in (State.RUNNING, State.RETRYING, State.VERIFYING)),
     (State.RUNNING, REBOOTING | AGO),
 ]  # fmt: skip

@@ -209,3 +209,29 @@ def test_only_time_zones_of_places_are_offered_and_what_a_household_has(
     assert browser(owner).post(page, details | {"time_zone": "W-SU"}).status_code == 200
     household.refresh_from_db()
     assert (household.name, household.time_zone) == ("Cabin", "GB-Eire")
+
+
+def test_every_page_of_a_household_leads_to_all_the_others(
+    household: Household, owner: User
+) -> None:
+    member = make_user(role=Role.MEMBER, household=household)
+    shared = ("people", "updates", "notifications", "season", "tokens")
+    owners = ("settings", "home-assistant")
+
+    def places(person: User, page: str) -> set[str]:
+        text = browser(person).get(f"/households/{household.pk}/{page}/").content.decode()
+        nav = text[text.index('class="places"') :].partition("</nav>")[0]
+        assert nav.count('aria-current="page"') == 1
+        return set(re.findall(rf'href="/households/{household.pk}/([\w-]+)/"', nav))
+
+    for page in shared:
+        assert places(member, page) == set(shared)
+    for page in (*shared, *owners):
+        assert places(owner, page) == {*shared, *owners}
+
+
+def test_owners_who_may_not_sign_in_are_not_named(household: Household, owner: User) -> None:
+    make_user(role=Role.OWNER, household=household, is_active=False)
+    make_user(role=Role.MEMBER, household=household)
+    other = make_household("Lake cabin")
+    assert members.owners_of([household.pk, other.pk]) == {household.pk: [owner], other.pk: []}

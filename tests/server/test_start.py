@@ -14,7 +14,7 @@ import pytest
 
 from devices.server import demo
 from devices.server.start import NAMES
-from tests.support.product import ROOT, free_port
+from tests.support.product import ROOT, Browser, free_port
 from tests.support.started import Started, eventually
 
 # Long enough that a Unix socket no longer fits, and with what shells and configurations trip over.
@@ -44,6 +44,8 @@ def test_a_demo_says_where_it_is_and_who_may_sign_in(running: Started) -> None:
     for staff in demo.STAFF:
         assert re.search(rf"{staff.email} +{staff.words}: \d{{8}}, \d{{8}}, \d{{8}}", running.text)
     assert demo.PASSWORD in running.text
+    page = Browser(running.url).get("/account/login/").text
+    assert all(person.email in page for person in demo.RESIDENTS)
 
 
 @pytest.mark.processes
@@ -193,6 +195,7 @@ def test_a_first_start_for_real_hubs_prints_the_way_in(tmp_path: Path) -> None:
         found = re.search(rf"{product.url}/welcome/(\S+)/", product.text)
         assert found
         assert product.answer(f"/welcome/{found[1]}/") == 200
+        assert demo.PASSWORD not in Browser(product.url).get("/account/login/").text
         assert not product.processes("cloud")
     assert not product.processes()
 

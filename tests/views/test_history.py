@@ -37,3 +37,31 @@ def test_every_filter_counts_what_it_would_show_among_what_is_found(client: Clie
     for show, n in (("", 2), ("verified", 1), ("attention", 1), ("running", 0)):
         text = client.get(f"/history/?q=porch&show={show}").content.decode()
         assert text.count('class="name"') == n
+
+
+@pytest.mark.parametrize(
+    ("via", "words"),
+    [
+        ("web", "Confirmed by ada@example.com"),
+        ("plan", "Started as planned by ada@example.com"),
+        ("queue", "Started in the queue of ada@example.com"),
+        ("policy", "Started by the update policy of ada@example.com"),
+        ("proposal", "Started as ada@example.com answered a proposal"),
+    ],
+)
+def test_an_install_that_no_person_pressed_is_not_called_confirmed(
+    client: Client, via: str, words: str
+) -> None:
+    household = make_household()
+    job = make_job(
+        make_node(make_account(household)),
+        state=State.VERIFIED,
+        requested_via=via,
+        requested_by_name="ada@example.com",
+    )
+    sign_in(client, make_owner(household))
+    pages = ["/history/", f"/installs/{job.pk}/", f"/installs/{job.pk}/receipt/"]
+    for path in [*pages, f"/hubs/{job.node_id}/"]:
+        text = client.get(path).content.decode()
+        assert words in text, path
+        assert ("Confirmed by" in text) is (via == "web"), path

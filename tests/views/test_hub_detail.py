@@ -84,3 +84,40 @@ def test_a_hub_of_a_signed_out_account_is_not_called_unlinked(home: Home, enter:
     assert "was unlinked" not in client.get(path).content.decode()
     answer = client.post(f"{path}check/", follow=True).content.decode()
     assert "cannot be checked: its cloud account is signed out." in answer
+
+
+def test_each_sentence_about_how_a_hub_is_now_begins_with_a_capital(home: Home, enter: Any) -> None:
+    client, path = enter(home.people[Role.OWNER]), f"/hubs/{home.plain.pk}/"
+
+    def lead() -> str:
+        found = re.search(r'<p class="lead">(.*?)</p>', client.get(path).content.decode(), re.S)
+        assert found
+        return " ".join(re.sub(r"<[^>]+>", "", found[1]).split())
+
+    for is_online in (True, False, None):
+        home.plain.touch(timezone.now(), is_online=is_online, online_changed_at=timezone.now())
+        assert lead()[0].isupper(), lead()
+        assert not re.search(r"\. [a-z]", lead()), lead()
+    assert home.plain.is_online is None
+    home.plain.touch(timezone.now(), is_online=True, online_changed_at=None, repellent="protected")
+    assert lead().startswith("Online")
+
+
+def test_a_hub_that_restarts_for_an_install_is_said_to_do_as_expected(
+    home: Home, enter: Any
+) -> None:
+    home.busy.touch(timezone.now(), is_online=False, online_changed_at=timezone.now())
+    client, path = enter(home.people[Role.OWNER]), f"/hubs/{home.busy.pk}/"
+    assert "as expected" not in client.get(path).content.decode()
+    OtaJob.objects.filter(pk=home.running.pk).update(
+        restarting_at=timezone.now(), is_online=False, cloud_word="in-progress"
+    )
+    assert "restarting, as expected" in client.get(path).content.decode()
+    OtaJob.objects.filter(pk=home.running.pk).update(back_online_at=timezone.now())
+    assert "as expected" not in client.get(path).content.decode()
+
+
+def test_the_page_of_a_hub_leads_to_what_its_household_can_set(home: Home, enter: Any) -> None:
+    text = enter(home.people[Role.VIEWER]).get(f"/hubs/{home.plain.pk}/").content.decode()
+    for page in ("updates", "notifications", "season"):
+        assert f'href="/households/{home.household.pk}/{page}/"' in text

@@ -261,3 +261,22 @@ def test_what_a_hub_refuses_each_time_is_not_to_be_tried_again(home: Home, enter
     text = client.get(f"/installs/{job.pk}/").content.decode()
     assert "The cloud still offers this update to the hub." in text
     assert 'id="retry"' not in text
+
+
+def test_receipt_and_form_name_serial_number_and_node_id(home: Home, enter: Any) -> None:
+    client = enter(home.people[Role.OWNER])
+    pages = {
+        f"/installs/{home.job.pk}/receipt/": home.broken,
+        f"/hubs/{home.new.pk}/install/": home.new,
+        f"/hubs/{home.new.pk}/": home.new,
+    }
+    for path, node in pages.items():
+        facts = dict(re.findall(r"<dt>([^<]+)</dt>\s*<dd[^>]*>([^<]+)</dd>", text(client, path)))
+        assert facts["Serial number"].strip() == node.serial, path
+        assert facts["Node ID"].strip() == node.node_id, path
+    listed = " ".join(re.sub(r"<[^>]+>", " ", text(client, "/")).split())
+    assert f"Serial number {home.new.serial}" in listed
+
+
+def text(client: Client, path: str) -> str:
+    return client.get(path).content.decode()

@@ -1,6 +1,7 @@
 """Every page: its headers, what it costs, hostile names, and what an open page is sent."""
 
 import gzip
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import AuditAction, Node, Role, State
+from devices.server import demo
 from tests.support.client import Client
 from tests.support.factories import make_account, make_job, make_node, make_offer
+from tests.support.markup import tight
 from tests.support.pages import HTMX, Home
 
 pytestmark = pytest.mark.django_db
@@ -108,3 +111,31 @@ def test_a_page_travels_compressed_and_a_file_as_it_is(home: Home, enter: Any) -
     trail = client.get("/audit/export.jsonl", headers={"Accept-Encoding": "gzip"})
     assert trail.streaming
     assert "Content-Encoding" not in trail.headers
+
+
+def test_an_e_mail_address_is_spelled_one_way_where_people_sign_in(
+    home: Home, client: Client
+) -> None:
+    page = client.get("/account/login/").content.decode()
+    wrong = client.post("/account/login/", {"login": "x@example.com", "password": "wrong"})
+    none = client.post("/account/login/", {"login": "nobody", "password": "wrong"})
+    assert "E-mail address" in page
+    assert "The e-mail address or the password is not right." in wrong.content.decode()
+    assert "Enter a valid e-mail address." in none.content.decode()
+    for answer in (page, wrong.content.decode(), none.content.decode()):
+        words = re.sub(r"<[^>]+>", " ", answer)
+        assert not re.search(r"\b[Ee]mail", words)
+
+
+def test_sample_people_are_offered_in_a_demo_alone(
+    home: Home, client: Client, settings: Any
+) -> None:
+    owner = home.people[Role.OWNER]
+    sample = demo.Resident(owner.email, "Olivia", "owner", "Garden house")
+    assert 'id="samples"' not in client.get("/account/login/").content.decode()
+    settings.SAMPLE_SIGN_INS = demo.sign_ins() | {"people": [sample]}
+    page = client.get("/account/login/").content.decode()
+    assert f"{owner.email} (owner of Garden house)" in tight(page)
+    form = page[page.index('id="samples"') :]
+    fields = dict(re.findall(r'<input type="hidden" name="(login|password)" value="([^"]+)"', form))
+    assert client.post("/account/login/", fields)["Location"] == "/"

@@ -335,3 +335,10 @@ def test_the_message_that_is_sent_carries_the_link(home: PolicyHome, hook: Hosti
     found = re.search(r"https://hubs\.example\.org(/not-this-one/[\w-]+/)", asked.json["message"])
     assert found, asked.json
     assert Client().get(found.group(1)).status_code == 200
+
+
+def test_the_page_says_why_nothing_starts_sooner(home: PolicyHome) -> None:
+    for person_ in (home.owner, make_user(role=Role.VIEWER, household=home.household)):
+        text = text_of(browser(person_).get(path(home)))
+        assert "Not sooner: what installs by itself is announced at 18:00 on the day before" in text
+        assert "at least 5 hours ahead" in text

@@ -157,6 +157,65 @@ Command.migration_progress_callback = look
 backup = prepare_database()
 print(len(steps), backup)
 """
+# Each step fails at its very end, is looked at, and is then taken.
+STEPS = """
+import json
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from devices.management.commands.migrate import Command
+SCHEMA = {
+    "sqlite": ["SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2"],
+    "postgresql": [
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable,"
+        " column_default, is_identity FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, 2",
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+        "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        " ORDER BY 1",
+    ],
+}
+class Fault(Exception):
+    pass
+def everything():
+    found = {}
+    with connection.cursor() as cursor:
+        for sql in SCHEMA[connection.vendor]:
+            cursor.execute(sql)
+            found[sql] = cursor.fetchall()
+        for table in sorted(connection.introspection.table_names(cursor)):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            found[table] = sorted(map(repr, cursor.fetchall()))
+    return found
+go_on, faulty = Command.migration_progress_callback, ""
+def look(self, action, migration=None, fake=False):
+    go_on(self, action, migration, fake)
+    if action == "apply_success" and migration.name == faulty:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM django_migrations WHERE name = %s", [faulty])
+            assert cursor.fetchone(), "it was done, and recorded"
+        raise Fault(faulty)
+Command.migration_progress_callback = look
+loader, steps = MigrationLoader(connection), 0
+names = sorted(name for app, name in loader.disk_migrations if app == "devices")
+for name in names[names.index(RELEASE) + 1 :]:
+    before, faulty = everything(), name
+    try:
+        call_command("migrate", "devices", name, verbosity=0)
+    except Fault:
+        steps += 1
+    after = everything()
+    assert list(after) == list(before), name
+    for part in before:
+        assert after[part] == before[part], (name, part)
+    faulty = ""
+    call_command("migrate", "devices", name, verbosity=0)
+call_command("migrate", verbosity=0)
+print(json.dumps([steps, len(names) - names.index(RELEASE) - 1]))
+"""
 # What the next version may bring: one migration that works and one that breaks off in the middle.
 WORKS = """
 from django.db import migrations, models
@@ -261,3 +320,12 @@ def test_what_was_under_way_is_kept_and_ends_as_it_was_agreed(
     *ids, night = cloud.node_ids()
     assert [cloud.pushes(node).get("accepted", 0) for node in ids] == [1] * (len(STATES) + 1)
     assert cloud.pushes(night).get("accepted", 0) == 0
+
+
+@pytest.mark.processes
+def test_a_step_that_fails_leaves_nothing_behind_and_can_be_taken_again(released: Terminal) -> None:
+    release = RELEASED["0.1.0"]
+    done = shell(released, f"RELEASE = {release!r}\n{STEPS}")
+    assert done[0] == done[1] >= 34
+    states = {job["state"] for job in shell(released, ROWS)}
+    assert states == set(STATES)

@@ -75,7 +75,7 @@ class Refused(psycopg.Error):
 )
 def test_what_postgresql_says(state: str, trouble: Trouble | None) -> None:
     error, error.__cause__ = DatabaseError("x"), Refused()
-    error.__cause__.sqlstate = state  # type: ignore[union-attr]
+    error.__cause__.sqlstate = state
     assert trouble_of(error) is trouble
 
 

@@ -19,6 +19,7 @@ from django.utils.translation import gettext
 
 from devices.households.access_end import end_oldest_sessions
 from devices.models import User
+from devices.models.database_trouble import may_be_left_out
 from devices.security import sign_in_pace
 from devices.security.log_context import set_log_ids
 from devices.security.log_formatter import shown_path
@@ -273,8 +274,9 @@ class SessionLimits:
             request.META["SESSION_OVER"] = "yes"
             logout(request)
         elif now - used > NOTED_EVERY_S and not request.headers.get("HX-Request"):
-            request.session[USED] = now
-            UserSession.objects.create_from_request(request)
+            with may_be_left_out():
+                UserSession.objects.create_from_request(request)
+                request.session[USED] = now
 
 
 def begin(request: HttpRequest) -> None:

@@ -53,8 +53,11 @@
     !(name === "open" && element.matches("details"));
 
   const say = (words) => { document.getElementById("said").textContent = words; };
-  const away = (isAway) => {
-    const notice = document.getElementById("reconnecting");
+  // What is in the page stays; the server may say itself why it is not brought up to date.
+  const away = (isAway, why) => {
+    const notice = document.getElementById("reconnecting"), words = notice.querySelector("span");
+    notice.dataset.usual ??= words.textContent;
+    if (isAway) words.textContent = why || notice.dataset.usual;
     if (notice.hidden !== isAway) return;
     notice.hidden = !isAway;
     if (isAway) say(notice.textContent.trim());
@@ -86,8 +89,10 @@
   // A page that this person may no longer see says so when it is loaded again.
   const GONE = [403, 404, 410];
   document.addEventListener("htmx:responseError", (event) => {
-    if (GONE.includes(event.detail.xhr.status) && event.target.matches("[data-poll]")) window.location.reload();
-    else away(true);
+    const { xhr } = event.detail;
+    const isSentence = xhr.status === 503 && xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
+    if (GONE.includes(xhr.status) && event.target.matches("[data-poll]")) window.location.reload();
+    else away(true, isSentence ? xhr.responseText : "");
   });
   for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, () => away(true));
   // What the browser knows at once need not wait for the next poll.

@@ -50,6 +50,13 @@ def test_the_commands_exist(unit: Path) -> None:
             assert (ROOT / f"devices/management/commands/{words[1]}.py").exists()
 
 
+def test_how_many_processes_serve_pages_is_a_setting_alone() -> None:
+    [unit] = [unit for unit in UNITS if unit.stem.endswith("-web")]
+    # it reads WEB_PROCESSES, which /etc/thermacell-web.env may hold
+    command = "/opt/thermacell-web/.venv/bin/python manage.py web --host 127.0.0.1 --port 8000"
+    assert values(unit, "ExecStart") == [command]
+
+
 def test_systemd_finds_no_fault(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         leave_out("systemd-analyze was not found.")

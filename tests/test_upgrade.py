@@ -157,6 +157,69 @@ Command.migration_progress_callback = look
 backup = prepare_database()
 print(len(steps), backup)
 """
+# Each step, in the transaction of `migrate`, fails at its end, is looked at, and is then taken.
+STEPS = """
+import json
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from devices.management.commands.migrate import whole
+SCHEMA = {
+    "sqlite": ["SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2"],
+    "postgresql": [
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable,"
+        " column_default, is_identity FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, 2",
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+        "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        " ORDER BY 1",
+    ],
+}
+class Fault(Exception):
+    pass
+def everything():
+    found = {}
+    with connection.cursor() as cursor:
+        for sql in SCHEMA[connection.vendor]:
+            cursor.execute(sql)
+            found[sql] = cursor.fetchall()
+        for table in sorted(connection.introspection.table_names(cursor)):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            found[table] = sorted(map(repr, cursor.fetchall()))
+    return found
+executor = MigrationExecutor(connection)
+state, names = executor.loader.project_state([*executor.loader.applied_migrations]), []
+for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    before = everything()
+    try:
+        with whole("default"):
+            executor.apply_migration(state.clone(), migration)
+            with connection.cursor() as cursor:
+                sql = "SELECT 1 FROM django_migrations WHERE app = %s AND name = %s"
+                cursor.execute(sql, [migration.app_label, migration.name])
+                assert cursor.fetchone(), "it was done, and recorded"
+            raise Fault(migration)
+    except Fault:
+        names += [migration.name] * (migration.app_label == "devices")
+    after = everything()
+    assert list(after) == list(before), migration
+    for part in before:
+        assert after[part] == before[part], (migration, part)
+    with whole("default"):
+        state = executor.apply_migration(state, migration)
+        connection.check_constraints()
+print(json.dumps(names))
+"""
+UPGRADE_LEFT = """
+import json
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+print(json.dumps([migration.name for migration, _ in plan]))
+"""
 # What the next version may bring: one migration that works and one that breaks off in the middle.
 WORKS = """
 from django.db import migrations, models
@@ -261,3 +324,13 @@ def test_what_was_under_way_is_kept_and_ends_as_it_was_agreed(
     *ids, night = cloud.node_ids()
     assert [cloud.pushes(node).get("accepted", 0) for node in ids] == [1] * (len(STATES) + 1)
     assert cloud.pushes(night).get("accepted", 0) == 0
+
+
+@pytest.mark.processes
+def test_a_step_that_fails_leaves_nothing_behind_and_can_be_taken_again(released: Terminal) -> None:
+    steps = shell(released, STEPS)
+    since = sorted(path.stem for path in (ROOT / "devices" / "migrations").glob("0*.py"))
+    assert steps == since[since.index(RELEASED["0.1.0"]) + 1 :]
+    assert shell(released, UPGRADE_LEFT) == []
+    states = {job["state"] for job in shell(released, ROWS)}
+    assert states == set(STATES)

@@ -95,6 +95,7 @@ MIDDLEWARE = [
     "devices.middleware.KnownProxy",
     "devices.middleware.Compressed",
     "devices.middleware.Refusals",
+    "devices.views.database_away.DatabaseAway",
     "devices.views.not_modified.NotModified",
     "devices.security.session_cookie.SealedSessions",
     "django.middleware.locale.LocaleMiddleware",
@@ -148,7 +149,7 @@ else:
     # again (PostgreSQL documentation: libpq parameters, client connection defaults).
     _database.setdefault("OPTIONS", {})
     _database["OPTIONS"] = {
-        "connect_timeout": 10,
+        "connect_timeout": 5,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,

@@ -33,6 +33,7 @@ guarded_pages = [
 ]
 
 handler400 = "devices.views.errors.bad_request"
+handler500 = "devices.views.database_away.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", include(closed_pages)),
     path("account/", include("allauth.account.urls")),

@@ -21,6 +21,7 @@ STATUSES = {
     413: "The body is larger than this server takes.",
     415: "The body is not sent as application/json.",
     429: "Too often; Retry-After says how many seconds to wait.",
+    503: "The database cannot be used now; Retry-After says when to try again.",
 }
 
 

@@ -86,9 +86,10 @@ def answers(status: int, data: Any, *errors: int) -> dict[str, Any]:
     """Return the possible answers of an operation, for django-ninja and the document."""
     responses: dict[int, dict[str, Any]] = {
         error: {"description": STATUSES[error], "content": ERROR_CONTENT}
-        for error in (401, 405, 429, *errors)
+        for error in (401, 405, 429, 503, *errors)
     }
-    responses[429]["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
+    wait = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
+    responses[429]["headers"] = responses[503]["headers"] = wait
     if status == 201:
         responses[status] = {"headers": {"Location": {"schema": {"type": "string"}}}}
     return {"response": {status: data, 401: ErrorData}, "openapi_extra": {"responses": responses}}

@@ -5,7 +5,9 @@ kept in `Report`.
 """
 
 import re
+from collections import Counter
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.db import models, transaction
@@ -201,6 +203,13 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
         an account a person's install that is not sent yet comes first, then what has waited longest
         since it was last asked about.
         """
+        loaded = OtaJob.objects.select_related("node__account__household", "household")
+        rows = self.filter(next_poll_at__lte=now)
+        # mostly so few that all of them can be looked at; to have the database count their turns
+        # takes Django several times as long
+        few = list(rows.values_list("pk", flat=True)[: limit + 1])
+        if len(few) <= limit:
+            return _in_turns(list(loaded.filter(pk__in=few)), per_account) if few else []
         is_person_waiting = Q(state=State.REQUESTED) & ~Q(requested_via__in=BY_PLANNER)
         order = [
             Case(When(is_person_waiting, then=0), default=1),
@@ -208,10 +217,10 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
             F("pk").asc(),
         ]
         turn = Window(RowNumber(), partition_by=[F("node__account_id")], order_by=order)
-        due = self.filter(next_poll_at__lte=now).annotate(turn=turn).filter(turn__lte=per_account)
+        due = rows.annotate(turn=turn).filter(turn__lte=per_account)
         # Django builds the turns of keys alone several times as fast as those of whole rows
         keys = list(due.order_by("turn", "next_poll_at").values_list("pk", flat=True)[:limit])
-        found = OtaJob.objects.select_related("node__account__household", "household").in_bulk(keys)
+        found = loaded.in_bulk(keys)
         return [found[key] for key in keys if key in found]
 
     def matching(self, search: str) -> "OtaJobQuerySet":
@@ -234,6 +243,27 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
     def for_list(self) -> "OtaJobQuerySet":
         """Return jobs with all that a row of History shows, newest first, in one query."""
         return self.select_related("node__account", "household").order_by("-requested_at", "-pk")
+
+
+def _in_turns(jobs: "list[OtaJob]", per_account: int) -> "list[OtaJob]":
+    """Return the jobs as OtaJobQuerySet.due() orders them."""
+    waits = sorted(
+        jobs,
+        key=lambda job: (
+            not (job.state == State.REQUESTED and job.requested_via not in BY_PLANNER),
+            job.asked_at or job.requested_at,
+            job.pk,
+        ),
+    )
+    turns: Counter[int] = Counter()
+    found = []
+    for job in waits:
+        turns[job.node.account_id] += 1
+        found.append(
+            (turns[job.node.account_id], job.next_poll_at or job.requested_at, job.pk, job)
+        )
+    found.sort(key=itemgetter(0, 1, 2))
+    return [job for turn, _, _, job in found if turn <= per_account]
 
 
 class OtaJob(models.Model):

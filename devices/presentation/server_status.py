@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils.translation import gettext, gettext_lazy
 
 from devices.models import AuditCheck, BackupRun, Beat, Delivery, OtaJob, database_clock
+from devices.models.database_trouble import Trouble
 from devices.models.lease import TRAIL, WATCHDOG
 from devices.models.parsing import parse_int
 from devices.presentation.settings_notes import about_settings
@@ -25,6 +26,20 @@ from thermacell_web import __version__
 
 ERRORS_SHOWN = 10
 LOW_DISK_BYTES = 500_000_000
+# What to do when the database cannot be written to.
+DATABASE_ADVICE = {
+    Trouble.BUSY: gettext_lazy(
+        "Nothing can be stored: something holds the database. Look for a command that hangs."
+    ),
+    Trouble.READ_ONLY: gettext_lazy(
+        "Nothing can be stored: the database can only be read. Check the rights of its file and "
+        "folder, or whether its server is a standby."
+    ),
+    Trouble.FULL: gettext_lazy(
+        "Nothing can be stored: the disk of the database is full. Make room; what waits goes on by "
+        "itself."
+    ),
+}
 # What to do when a part of /readyz is not well.
 ADVICE = {
     "queue": gettext_lazy("Work waits longer than it should. Look at the worker's log."),
@@ -67,8 +82,11 @@ class LoggedError:
 
 def todo(parts: Mapping[str, health.Part], asked_at: str) -> Iterator[str]:
     """Yield one sentence for each thing that needs an administrator; the page came from there."""
+    trouble = parts["database"].figures.get("trouble")
+    if trouble is not None:  # the rest was not asked
+        yield str(DATABASE_ADVICE[Trouble(str(trouble))])
     for name, part in parts.items():
-        if not part.is_ok:
+        if not part.is_ok and trouble is None:
             unknown = gettext("The check “%(part)s” of /readyz failed: look at the last errors.")
             yield str(ADVICE.get(name) or unknown % {"part": name})
     if parts["clock"].figures.get("is_off"):

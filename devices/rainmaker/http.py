@@ -27,11 +27,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.utils import get_environ_proxies
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from devices.rainmaker.address_guard import ForbiddenAddress, is_host_name, is_this_machine
 from devices.rainmaker.deadline_connections import Exchange, WatchedAdapter, watched
@@ -45,6 +46,7 @@ from devices.rainmaker.errors import (
 )
 
 _CHUNK_BYTES = 65_536
+_NO_RETRY = Retry(0, read=False)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-f:.]+", re.I)
@@ -137,7 +139,8 @@ class Transport:
     ) -> None:
         self._base_url = checked_base_url(base_url)
         self._host = urlsplit(self._base_url).hostname or ""
-        self._timeouts_s = (connect_timeout_s, read_timeout_s)
+        self._timeout = Timeout(connect=connect_timeout_s, read=read_timeout_s)
+        self._lines: dict[tuple[object, ...], tuple[HTTPConnectionPool, bool]] = {}
         self._total_timeout_s = total_timeout_s
         self._max_body_bytes = max_body_bytes
         self._owns_session = session is None
@@ -171,14 +174,16 @@ class Transport:
         headers["User-Agent"] = "thermacell-web"
         if access_token:
             headers["Authorization"] = access_token
-        url = self._base_url + path
-        request = requests.Request(method, url, headers=headers, params=params, json=body)
-        answer = self._once(request.prepare(), endpoint)
+        payload = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            payload = json.dumps(body, allow_nan=False).encode()
+        url = self._base_url + path + (f"?{urlencode(params)}" if params else "")
+        answer = self._once(method, url, headers, payload, endpoint)
         if answer.status in _REDIRECTS and not (method != "GET" and _has_words(answer)):
-            target = self._redirect_target(answer, url)
+            target = self._redirect_target(answer, self._base_url + path)
             if method == "GET":
-                request = requests.Request(method, target, headers=headers)
-                answer = self._once(request.prepare(), endpoint)
+                answer = self._once(method, target, headers, None, endpoint)
             if answer.status in _REDIRECTS:
                 self._redirect_target(answer, target)
                 raise AnswerUnreadable(
@@ -202,24 +207,52 @@ class Transport:
                 status=answer.status,
                 was_sent=True,
             )
-        return target
+        # what is not allowed in an address is quoted
+        return requests.Request("GET", target).prepare().url or ""
 
-    def _once(self, request: requests.PreparedRequest, endpoint: str) -> Answer:
-        url = request.url or ""
+    def _line(self, url: str) -> tuple[HTTPConnectionPool, bool]:
+        """Return the connections to the server, and whether they take whole addresses, as those to
+        a proxy do. Made once for each way to it: to make them costs as much as to use them.
+        """
         proxies = {} if is_this_machine(self._host) else get_environ_proxies(url, no_proxy=None)
         verify = self._session.verify
         if not isinstance(verify, str):
             verify = certificates()
+        way = (verify, *sorted(proxies.items()))
+        if (line := self._lines.get(way)) is None:
+            adapter: Any = self._session.get_adapter(url)
+            request = requests.Request("GET", url).prepare()
+            pool = adapter.get_connection_with_tls_context(request, verify, proxies=proxies)
+            adapter.cert_verify(pool, url, verify, None)
+            is_whole = adapter.request_url(request, proxies) != request.path_url
+            line = self._lines[way] = pool, is_whole
+        return line
+
+    def _once(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None, endpoint: str
+    ) -> Answer:
         with watched(self._total_timeout_s, is_here=is_this_machine(self._host)) as exchange:
             try:
-                # Not Session.send: it would read the whole body of a redirect, however large.
-                response = self._session.get_adapter(url).send(
-                    request, stream=True, timeout=self._timeouts_s, verify=verify, proxies=proxies
+                # Not by requests: what it does besides costs as much again, and its Session.send
+                # would read the whole body of a redirect, however large.
+                pool, is_whole = self._line(url)
+                response = pool.urlopen(
+                    method,
+                    url if is_whole else _path_of(url),
+                    body=body,
+                    headers=headers,
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                    decode_content=False,
+                    retries=_NO_RETRY,
+                    timeout=self._timeout,
                 )
                 try:
-                    body = self._body(response, endpoint)
+                    content = self._body(response, endpoint)
                 finally:
                     response.close()
+                    response.release_conn()
                 if exchange.is_overdue:
                     # A body that ends with its connection looks whole when the connection was cut.
                     raise TimeoutError("no time left to read the answer")
@@ -233,14 +266,14 @@ class Transport:
                     # They carry the token and the body.
                     problem.request = problem.response = None
                 raise self._trouble(exchange, problem, endpoint) from problem
-        return Answer(endpoint, response.status_code, response.headers, body)
+        return Answer(endpoint, response.status, response.headers, content)
 
-    def _body(self, response: requests.Response, endpoint: str) -> bytes:
+    def _body(self, response: BaseHTTPResponse, endpoint: str) -> bytes:
         """Return the unpacked body, having held at most max_body_bytes and one chunk of it."""
 
         def unreadable(sentence: str) -> AnswerUnreadable:
             return AnswerUnreadable(
-                sentence, endpoint=endpoint, status=response.status_code, was_sent=True
+                sentence, endpoint=endpoint, status=response.status, was_sent=True
             )
 
         limit = self._max_body_bytes
@@ -253,7 +286,7 @@ class Transport:
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
         body = bytearray()
         is_empty = True
-        while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
+        while chunk := response.read(_CHUNK_BYTES, decode_content=False):
             is_empty = False
             if unpacker:
                 try:
@@ -303,6 +336,13 @@ class Transport:
         else:
             sentence = "The connection to the cloud broke before its answer was complete"
         return kind(f"{sentence}.", endpoint=endpoint, was_sent=was_sent)
+
+
+def _path_of(url: str) -> str:
+    """Return what stands behind host and port: at least a slash."""
+    _, _, rest = url.partition("://")
+    path = rest[rest.index("/") :] if "/" in rest else "/"
+    return path.partition("#")[0]
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -6,7 +6,10 @@ The ids are in the database. Without the seal, a copy of the database would open
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.signing import BadSignature, Signer
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
+
+from devices.models.database_trouble import Trouble, trouble_of
 
 _SALT = "thermacell.session"
 
@@ -36,7 +39,13 @@ class SealedSessions(SessionMiddleware):
         request.session = self.SessionStore(session_key_in(request))
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        answer = super().process_response(request, response)
+        try:
+            answer = super().process_response(request, response)
+        except DatabaseError as error:
+            # a page that was only read is worth more than what it would note
+            if request.method != "GET" or trouble_of(error) in {None, Trouble.AWAY}:
+                raise
+            answer = response
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if cookie is not None and cookie.value:  # empty: the session has ended
             sealed = seal(cookie.value)

@@ -63,6 +63,8 @@ class Supervisor:
     """Do the programs write to this process's standard output, not to files?"""
     children: dict[str, Child] = field(init=False)
     place: Place | None = field(default=None, init=False)
+    lifeline: tuple[int, ...] = field(default=(), init=False)
+    """Both ends of the pipe that ends with this process, while the programs run."""
 
     def __post_init__(self) -> None:
         by_rank = sorted(self.programs, key=lambda program: program.rank)
@@ -73,7 +75,7 @@ class Supervisor:
 
         own_files: open files of this process that no program may keep open.
         """
-        lifeline, held_by_us = os.pipe()
+        lifeline, held_by_us = self.lifeline = os.pipe()
         self.place = Place(
             self.run_folder,
             None if self.to_stdout else self.log_folder,
@@ -192,6 +194,9 @@ class Supervisor:
         orphans.sweep(self.run_folder)
         orphans.remove_marks(self.run_folder)
         LocalCluster(self.run_folder).note.unlink(missing_ok=True)
+        for end in self.lifeline:
+            os.close(end)
+        self.lifeline, self.place = (), None
 
     def last_words(self, name: str, lines: int = 15) -> str:
         """Return the end of a program's log."""

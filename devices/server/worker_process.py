@@ -23,8 +23,7 @@ class LocalCluster:
         """Note that this process is the main one."""
         self.note.parent.mkdir(parents=True, exist_ok=True)
         draft = self.note.with_suffix(f".{os.getpid()}")
-        # By its command, not by when it started: that changes with the clock on the wall.
-        draft.write_text(json.dumps([os.getpid(), psutil.Process().cmdline()]))
+        draft.write_text(json.dumps([os.getpid(), _signs(psutil.Process())]))
         draft.replace(self.note)
 
     def main_pid(self) -> int | None:
@@ -34,9 +33,9 @@ class LocalCluster:
 
     def _main(self) -> psutil.Process | None:
         try:
-            number, command = json.loads(self.note.read_text())
+            number, signs = json.loads(self.note.read_text())
             process = psutil.Process(number)
-            if process.cmdline() == command and process.status() != psutil.STATUS_ZOMBIE:
+            if _signs(process) == signs and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         except (OSError, ValueError, TypeError, psutil.Error):
             pass
@@ -57,6 +56,19 @@ class LocalCluster:
                 with suppress(psutil.Error):
                     process.kill()  # psutil checks the start time: never a recycled number
             psutil.wait_procs(family, timeout=5)
+
+
+def _signs(process: psutil.Process) -> list[object]:
+    """Return what no other process shows that is later given the same number.
+
+    The programs of one start have the same command. When it began counts in ticks since this
+    machine was switched on: by the clock on the wall, it would change with that.
+    """
+    began = ""
+    with suppress(OSError):  # only Linux has it
+        about = Path("/proc", str(process.pid), "stat").read_text()
+        began = about.rpartition(")")[2].split()[19]  # proc(5): field 22
+    return [process.name(), process.cmdline(), began]
 
 
 def _kill_group(pid: int) -> None:

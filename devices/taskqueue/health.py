@@ -3,19 +3,24 @@
 A new part that can fail on its own gets a function here and an entry in PARTS.
 """
 
+import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, Min, Q
 from django_q.models import OrmQ
 
 from devices.models import BackupRun, Beat, Delivery, HomeAssistantLink, Suspect, database_clock
+from devices.models.cache_entry import CacheEntry
+from devices.models.database_trouble import Trouble, trouble_of
 from devices.models.homeassistant import LineState
 from devices.models.lease import BRIDGE, NOTICES, TRAIL, WATCHDOG, WORKER
 from devices.models.message import NO_MESSAGE, Message
@@ -31,6 +36,10 @@ HERE = (WORKER, WATCHDOG)
 QUEUE_BEHIND_AFTER = timedelta(seconds=60)
 # More than this and sessions, links and pages of this machine are off too.
 CLOCK_OFF_BY = timedelta(seconds=5)
+# So long a write may wait for its turn, and so much room must be left.
+WRITES_WITHIN_S, ROOM_BYTES = 3, 500_000
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PROBE = "is it writable?"
 # An automatic restart of the worker is shown this long.
 SHOW_RESTART_FOR = timedelta(minutes=10)
 
@@ -71,16 +80,64 @@ class Queue:
 
 
 def database() -> Part:
-    """Does the database answer, and can it be written to?"""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # also on where it is a standby (PostgreSQL documentation: client connection defaults)
-            cursor.execute("SHOW transaction_read_only")
-            is_writable = cursor.fetchone()[0] == "off"
+    """Does the database answer, and can it be written to? What is written to find out is undone."""
+    trouble = None
+    try:
+        is_writable = (_postgres_takes if connection.vendor == "postgresql" else _sqlite_takes)()
+    except (DatabaseError, OSError) as problem:
+        if isinstance(problem, OSError):  # from beside an SQLite file
+            trouble = Trouble.FULL if problem.errno in NO_ROOM else Trouble.READ_ONLY
         else:
-            cursor.execute("SELECT 1")
-            is_writable = True
-    return Part(is_writable, {"kind": connection.vendor, "is_writable": int(is_writable)})
+            trouble = trouble_of(problem)
+        if trouble in {None, Trouble.AWAY}:
+            raise
+        is_writable = False
+    figures: dict[str, int | float | str | None] = {
+        "kind": connection.vendor,
+        "is_writable": int(is_writable),
+    }
+    if not is_writable:
+        figures["trouble"] = str(trouble or Trouble.READ_ONLY)
+    return Part(is_writable, figures)
+
+
+def _postgres_takes() -> bool:
+    """Return whether PostgreSQL takes writes. Raises DatabaseError when its disk is full."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # also on where it is a standby (PostgreSQL documentation: client connection defaults)
+        cursor.execute("SHOW transaction_read_only")
+        if cursor.fetchone()[0] != "off":
+            return False
+        # half a megabyte that does not fit into so little memory: it goes to the database's disk,
+        # and is gone with the query (PostgreSQL documentation: work_mem, temp_tablespaces)
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute("SELECT count(*) FROM generate_series(1, 30000)")
+        cursor.execute("SET LOCAL work_mem TO DEFAULT")
+    return True
+
+
+def _sqlite_takes() -> bool:
+    """Return True when SQLite's file and its disk take more. Raises DatabaseError or OSError.
+
+    Writing waits for its turn for so long, no longer, and is undone before it reaches the disk; so
+    that is asked as well.
+    """
+    usual_s = settings.DATABASES["default"].get("OPTIONS", {}).get("timeout", 5)
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA busy_timeout = {WRITES_WITHIN_S * 1000}")
+        try:
+            with transaction.atomic():
+                values = {"expires_at": database_clock.now(), "value": "-" * ROOM_BYTES}
+                CacheEntry.objects.create(key=PROBE, **values)
+                transaction.set_rollback(True)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(usual_s * 1000)}")
+    path = Path(str(connection.settings_dict["NAME"]))
+    if path.is_file():  # tests have one in memory
+        with TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(ROOM_BYTES))
+            file.flush()
+    return True
 
 
 def clock() -> Part:

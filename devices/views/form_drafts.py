@@ -29,7 +29,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
     One of our own pages is shown again with its fields filled in; any other gets 403.
     """
-    if not request.user.is_authenticated or not _referer(request):
+    if not request.user.is_authenticated or not referring_page(request):
         return render(request, "403_csrf.html", status=403)
     messages.warning(
         request, gettext("This page had expired, so nothing was changed or sent. Please try again.")
@@ -54,10 +54,10 @@ def save(request: HttpRequest, *, is_shown: bool = False) -> str:
 
 def page_of(request: HttpRequest) -> str:
     """Return our page that a form was sent from: some addresses accept forms and have no page."""
-    return _referer(request) or request.path
+    return referring_page(request) or request.path
 
 
-def _referer(request: HttpRequest) -> str:
+def referring_page(request: HttpRequest) -> str:
     """Return our page that the referrer names, or ""."""
     referer = request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(

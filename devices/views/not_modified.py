@@ -74,6 +74,8 @@ class NotModified:
             request.get_host()  # refuses a host that is not ours, as for every page
             return HttpResponse(status=204)
         answer = self.get_response(request)
+        if answer.status_code >= 500:  # who asked may be what cannot be looked up
+            return answer
         is_same = answer.status_code == 204
         # missing when an earlier middleware refused the request
         user = getattr(request, "user", None)

@@ -106,9 +106,6 @@ def _due_installs(now: datetime, busy: Taken, of_accounts: Q) -> list[OtaJob]:
     ours = OtaJob.objects.filter(of_accounts, next_poll_at__lte=now).exclude(pk__in=in_flight)
     if without := busy.accounts | busy.full:
         ours = ours.exclude(node__account__in=without)
-    # mostly nothing is due, and this question is twenty times as quick as the whole rows
-    if not ours.exists():
-        return []
     room = max(THREADS - len(busy.keys), THREADS_PER_ACCOUNT)
     return ours.due(now, 4 * THREADS_PER_ACCOUNT, limit=min(2 * room, DUE_AT_ONCE))
 

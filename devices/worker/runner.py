@@ -44,6 +44,7 @@ TICK_S = 0.25
 # The pause between two looks at what is due: a look costs as much as several polls. Shorter while
 # calls wait for room, so that what has ended makes room for the next at once.
 LOOK_EVERY_S, LOOK_SOON_S = 0.2, 0.05
+ADVANCE_EVERY_S = 0.5
 READ_TIMEOUT_S = 10.0
 # The task hands over at the first calm moment after SOFT_END_S; after HARD_END_S it starts
 # nothing new, so that the last answers (four calls of 20 s) are written within the queue's limit.
@@ -153,7 +154,7 @@ class Runner:
     on_clock_set_back: Callable[[datetime, timedelta], None] = lambda now, by: None
     """Correct what was planned, after the clock was set back by so much."""
     advance: Callable[[datetime, Taken], None] = nothing_to_advance
-    """Change what time alone changes (queues go on, confirmations expire), before each look."""
+    """Change what time alone changes (queues go on, confirmations expire), before looks."""
     is_stopping: Callable[[], bool] = never
     """Is this process asked to end? Then nothing new is started."""
     make_client: Callable[..., RainmakerClient] = RainmakerClient
@@ -165,6 +166,8 @@ class Runner:
     leads: bool = True
     has_room: bool = True
     """At the last look, could more calls have been started, of each account?"""
+    advanced: float = -inf
+    """When that was done last, on the monotonic clock."""
     claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
@@ -319,7 +322,9 @@ class Runner:
         busy = Taken(keys, self.claims.elsewhere | self.claims.left.keys(), full)
         has_troubled = {task.account.pk for task in self.in_flight.values() if task.is_troubled}
         has_suspect = any(self._suspect(task) for task in self.in_flight.values())
-        if self.leads:
+        # what time changes need not be asked with each look while answers are awaited
+        if self.leads and (not keys or monotonic() - self.advanced >= ADVANCE_EVERY_S):
+            self.advanced = monotonic()
             self.advance(now, busy)
         for task in self.find(now, busy):
             if len(self.in_flight) + len(chosen) >= THREADS:

@@ -16,6 +16,7 @@ from tests.support.product import Product
 EXPECTED = (
     "Failed to load resource",
     "Response Status Error Code 404",
+    "Response Status Error Code 503",
     "htmx:sendError",
     "htmx:afterRequest",  # logged only for failed requests
 )

@@ -124,6 +124,24 @@ def test_a_proxy_without_its_server_leaves_the_page_as_it_is(page: Page) -> None
     assert ask(page) == 204
 
 
+def test_a_page_whose_database_is_away_stays_and_says_so_until_it_is_back(page: Page) -> None:
+    first_hub(page)
+    before = page.locator("main").inner_text()
+    words = "The server cannot reach its data right now. This page may be out of date."
+    page.route(
+        "**/live/**",
+        lambda route: route.fulfill(
+            status=503, body=words, content_type="text/plain", headers={"HX-Thermacell": "1"}
+        ),
+    )
+    page.evaluate(ASK)
+    expect(page.locator("#reconnecting")).to_contain_text(words)
+    assert page.locator("main").inner_text().split()[:20] == before.split()[:20]
+    page.unroute("**/live/**")
+    assert ask(page) in {200, 204}
+    expect(page.locator("#reconnecting")).to_be_hidden()
+
+
 @pytest.mark.parametrize("page", [{}, {"locale": "de-DE"}], ids=["en", "de"], indirect=True)
 def test_a_lost_connection_is_said_in_full_and_hides_nothing(page: Page) -> None:
     page.route("**/live/**", lambda route: route.abort())

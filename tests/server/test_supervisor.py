@@ -164,3 +164,16 @@ def test_no_room_for_a_process_stops_nothing_else(
         assert pid(one) == 0
     one.children["one"].not_before = 0
     eventually(lambda: one.look() is not None and pid(one))
+
+
+def test_a_stop_leaves_no_file_open(tmp_path: Path) -> None:
+    for name in ("run", "log"):
+        (tmp_path / name).mkdir()
+    program = Program("one", partial(sleep, 60), rank=1, stop_wait_s=5)
+    one = Supervisor(tmp_path / "run", tmp_path / "log", tmp_path, [program])
+    before = os.listdir("/proc/self/fd")
+    for _ in range(2):
+        one.start()
+        one.stop()
+        one.stop()
+    assert os.listdir("/proc/self/fd") == before

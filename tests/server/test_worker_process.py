@@ -1,5 +1,7 @@
 """A real worker is stalled, frozen and killed; it is replaced, and installs end verified."""
 
+import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -170,3 +172,20 @@ def test_the_page_says_that_the_worker_was_restarted(product: Watched) -> None:
     found = product.rows("SELECT restart_reason FROM devices_beat WHERE name = 'worker'")
     reasons = [Message.of(MessageCode.WORKER_STOPPED), Message.of(MessageCode.WORKER_SILENT)]
     assert Message.read(found[0][0]) in reasons
+
+
+def test_a_later_process_with_the_number_and_the_command_is_not_the_worker(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path)
+    cluster.sign_in()
+    assert cluster.main_pid() == os.getpid()
+    _, signs = json.loads(cluster.note.read_text())
+    command = [sys.executable, "-c", "input()"]
+    pipe: Any = {"stdin": subprocess.PIPE}
+    with subprocess.Popen(command, **pipe) as later:
+        try:
+            process = psutil.Process(later.pid)
+            as_before = [process.name(), process.cmdline(), signs[2]]
+            cluster.note.write_text(json.dumps([later.pid, as_before]))
+            assert cluster.main_pid() is None
+        finally:
+            later.communicate(b"\n")

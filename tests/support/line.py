@@ -47,9 +47,11 @@ class Line:
 
     def close(self) -> None:
         """End every connection and stop listening."""
-        self.cut()
+        self._is_cut = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +65,8 @@ class Line:
         self.close()
 
     async def _listen(self) -> None:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -91,6 +93,14 @@ class Line:
         # one side has ended the connection: so it ends for the other, too
         with suppress(OSError):
             writer.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._end_all()
+        passing = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in passing:
+            task.cancel()
+        await asyncio.gather(*passing, return_exceptions=True)
 
     def _end_all(self) -> None:
         for writer in self._writers:

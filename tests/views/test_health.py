@@ -89,7 +89,8 @@ def test_a_database_that_only_reads_is_not_ready(client: Client) -> None:
         cursor.execute("SET TRANSACTION READ ONLY")
     status, parts = ready(client)
     assert status == 503
-    assert parts["database"] == {"ok": False, "kind": "postgresql", "is_writable": 0}
+    kind = {"kind": "postgresql", "is_writable": 0, "trouble": "read_only"}
+    assert parts["database"] == {"ok": False, **kind}
 
 
 @pytest.mark.django_db

@@ -48,8 +48,8 @@ def restore(path: Path, *, is_forced: bool) -> Restored:
     replaced = _what_is_there()
     if replaced and not is_forced:
         raise CannotKeep(
-            f"There is an installation here already ({replaced['people']} people, "
-            f"{replaced['households']} households). Nothing was changed. To put the backup in its "
+            f"There is an installation here already (people: {replaced['people']}, "
+            f"households: {replaced['households']}). Nothing was changed. To put the backup in its "
             "place add --force: what is there is then set aside, never deleted."
         )
     target.require_unused()

@@ -45,8 +45,9 @@ def why_wrong(name: KeyName) -> str:
     """Return one sentence about a key that is not the database's."""
     return (
         f"{name.value} of this server is not the one that its database belongs to: give it the "
-        "keys of the servers that use the database already (their keys.json or environment), or, "
-        "if the key was changed on purpose, run `manage.py rotate_keys --adopt`."
+        "keys of the servers that use the database already (their keys.json or environment). Every "
+        "backup holds them too: `manage.py restore FILE --force`. Only if the key was changed on "
+        "purpose, or is lost for good, run `manage.py rotate_keys --adopt`."
     )
 
 

@@ -58,6 +58,9 @@ class StartCommand(BaseCommand):
         parser.add_argument(
             "--only", choices=HALVES, default="", help="one half of it, beside others (PostgreSQL)"
         )
+        parser.add_argument(
+            "--prepare", action="store_true", help="only what comes before the processes, then end"
+        )
         parser.add_argument("--host", help="address to listen on (BIND, else 127.0.0.1)")
         parser.add_argument("--port", help="port of the web server (PORT, else 8000)")
         parser.add_argument("--cloud-port", help="the simulated cloud's (CLOUD_PORT, else PORT+1)")
@@ -69,7 +72,10 @@ class StartCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            Start(options).run()
+            if options["prepare"]:
+                prepare()
+            else:
+                Start(options).run()
         except CannotStart as problem:
             sys.exit(str(problem))
         except DatabaseError as problem:
@@ -171,13 +177,10 @@ class Start:
 
     def run(self) -> None:
         """Start everything, stay until a signal comes, and leave nothing behind."""
-        os.umask(0o077)  # only this user may read what is written from here on
-        if sentence := bootstrap.prepare_data_dir(self.data_dir):
-            say(sentence)
-        bootstrap.keep_private(self.data_dir)
+        _close_data_dir(self.data_dir)
         with Lock(self.supervisor.run_folder / "start.lock") as lock:
             if not lock.take():
-                self._already_running(lock.holder())
+                _already_running(self.data_dir, lock.holder())
             lock.note(f"{self.public_url} (process {os.getpid()})")
             self._require_own_address()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -195,12 +198,10 @@ class Start:
         began = time.monotonic()
         if sweep(self.supervisor.run_folder, patience_s=LEFTOVER_PATIENCE_S):
             say("Stopped what an earlier start had left behind.")
-        if faults := self_checks.faults():
-            raise CannotStart(" ".join(faults))
+        _require_libraries()
         self._require_ports()
         bootstrap.require_cache()
-        if backup := bootstrap.prepare_database():
-            say(f"The database was upgraded; as it was before, it is kept in {backup}.")
+        _prepare_database()
         if programs.WEB in self.wanted:
             bootstrap.collect_static()
         bootstrap.free_leases()
@@ -312,13 +313,6 @@ class Start:
         is_here = self.supervisor.to_stdout
         return "this output" if is_here else short(self.supervisor.log_folder / name)
 
-    def _already_running(self, where: str) -> NoReturn:
-        raise CannotStart(
-            f"Thermacell Web already runs from {short(self.data_dir)}, at "
-            f"{where or 'an address not known yet'}: stop it there first (Ctrl-C); a second one "
-            "beside it needs another data folder and another PORT=."
-        )
-
     def _stay(self) -> None:
         """Return when the calling process is gone; say when a program died and came back."""
         while self.parent is None or os.getppid() == self.parent:
@@ -386,6 +380,47 @@ class Start:
         self.supervisor.stop()
         if was_running:
             say("Everything has stopped.")
+
+
+def prepare() -> None:
+    """Bring data folder, database and static files up to date, for processes that something else
+    runs, such as systemd. Safe to repeat, also while they run.
+    """
+    data_dir = Path(settings.DATA_DIR)
+    _close_data_dir(data_dir)
+    with Lock(data_dir / "run" / "start.lock") as lock:
+        if not lock.take():
+            _already_running(data_dir, lock.holder())
+        lock.note("the database is being prepared")
+        _require_libraries()
+        _prepare_database()
+        bootstrap.collect_static()
+        lock.note("")
+
+
+def _close_data_dir(data_dir: Path) -> None:
+    os.umask(0o077)  # only this user may read what is written from here on
+    if sentence := bootstrap.prepare_data_dir(data_dir):
+        say(sentence)
+    bootstrap.keep_private(data_dir)
+
+
+def _require_libraries() -> None:
+    if faults := self_checks.faults():
+        raise CannotStart(" ".join(faults))
+
+
+def _prepare_database() -> None:
+    if backup := bootstrap.prepare_database():
+        say(f"The database was upgraded; as it was before, it is kept in {backup}.")
+
+
+def _already_running(data_dir: Path, where: str) -> NoReturn:
+    raise CannotStart(
+        f"Thermacell Web already runs from {short(data_dir)}, at "
+        f"{where or 'an address not known yet'}: stop it there first (Ctrl-C); a second one "
+        "beside it needs another data folder and another PORT=."
+    )
 
 
 def say(text: str) -> None:

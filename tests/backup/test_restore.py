@@ -116,7 +116,7 @@ def test_what_a_backup_knew_as_live_goes_on_and_nothing_is_sent_twice(
 
     refused = kept.run("restore", str(file))
     assert refused.returncode == 1
-    assert "There is an installation here already (2 people, 1 households)" in refused.stderr
+    assert "There is an installation here already (people: 2, households: 1)" in refused.stderr
     text = kept.ok("restore", str(file), "--force")
     assert "never sent again: 3" in text
     assert "go on being followed: 1" in text

@@ -1,9 +1,11 @@
 """A start that cannot go on, or goes on with likely mistakes, says so in one sentence."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from devices.presentation import settings_notes
 from devices.presentation.settings_notes import about_settings
 from devices.server import CannotStart, bootstrap
 from tests.conftest import LEFT_OUT
+from tests.support import prepared
 from tests.support.product import ROOT
 from tests.support.started import Started
 
@@ -30,6 +33,39 @@ def begin(data_dir: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
+
+
+def prepare(data_dir: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "start", "--prepare"],
+        cwd=ROOT,
+        env=Started(data_dir, demo=False).environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.processes
+def test_what_systemd_runs_first_is_as_careful_as_a_start(tmp_path: Path) -> None:
+    prepared.lay({"DATA_DIR": str(tmp_path)})
+    first = prepare(tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert (tmp_path / "static").is_dir()
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database, database:
+        # a database of an earlier version: one step, which may run twice, is still to come
+        database.execute(
+            "DELETE FROM django_migrations WHERE app = 'django_q' AND name LIKE '0019%'"
+        )
+        assert database.total_changes == 1
+    second = prepare(tmp_path)
+    [backup] = (tmp_path / "backups").glob("before-upgrade-*.tar.gz")
+    assert str(backup) in second.stdout + second.stderr
+    (tmp_path / "keys.json").unlink()
+    third = prepare(tmp_path)
+    assert third.returncode == 1
+    assert "is not the one that its database belongs to" in third.stderr
+    assert "manage.py restore FILE" in third.stderr
 
 
 @pytest.mark.processes

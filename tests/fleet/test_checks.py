@@ -87,7 +87,7 @@ def test_a_next_check_that_is_over_is_not_announced(client: Client) -> None:
     client.force_login(make_owner(node.account.household))
     for path in ("/", f"/hubs/{node.pk}/"):
         text = client.get(path).content.decode()
-        assert "Checked <time" in text
+        assert "Checked for new firmware <time" in text
         assert "next check" not in text
 
 

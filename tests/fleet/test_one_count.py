@@ -181,7 +181,10 @@ def check(home: Home, get: Callable[[str], str], token: str) -> None:
     assert not total or says(headline, attention, total)
 
     over = tight(get("/overview/"))
-    bars = re.findall(r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>', over)
+    standing = over.partition('id="standing"')[2].partition("</section>")[0]
+    bars = re.findall(
+        r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>', standing
+    )
     assert {key: int(n) for key, n in bars if "away" not in key} == {
         key: n for key, n in shown.items() if key and n
     }

@@ -65,7 +65,7 @@ def hub(
 ) -> Hub:
     """Return a hub; offered {} offers the usual firmware, with values another one."""
     node = copy(NODE)
-    node.open_offers, node.latest_jobs = [], []  # type: ignore[attr-defined]
+    node.open_offers, node.latest_jobs, node.waiting_plans = [], [], []  # type: ignore[attr-defined]
     node.attention = Attention.NONE
     if offered is not None:
         offer = copy(OFFER)

@@ -182,7 +182,8 @@ def check(home: Home, get: Callable[[str], str], token: str) -> None:
 
     over = tight(get("/overview/"))
     standing = over.partition('id="standing"')[2].partition("</section>")[0]
-    bars = re.findall(
+    pattern = r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>'
+    bars = re.findall(pattern, standing)
         r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>', standing
     )
     assert {key: int(n) for key, n in bars if "away" not in key} == {

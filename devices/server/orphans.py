@@ -15,6 +15,7 @@ import psutil
 
 MARK, PROGRAM = "RUN_FOLDER", "RUN_PROGRAM"
 ENDING = ".mark"
+WORKING = "working.lock"
 
 
 class Lock:
@@ -58,6 +59,27 @@ def mark(run_folder: Path, program: str) -> None:
     # never closed: it is open for as long as the process lives
     os.open(run_folder / f"{program}{ENDING}", os.O_CREAT | os.O_RDONLY, 0o600)
     os.environ.update({MARK: str(run_folder), PROGRAM: program})
+
+
+def work_in(run_folder: Path) -> None:
+    """Say that a program works here, for as long as this process and what it forks live.
+
+    That is how a restore knows of programs that no start of ours began, such as systemd's.
+    """
+    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # never closed, as a mark
+    file = os.open(run_folder / WORKING, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def is_worked_in(run_folder: Path) -> bool:
+    """Does a program work here?"""
+    with open(run_folder / WORKING, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def remove_marks(run_folder: Path) -> None:

@@ -184,8 +184,6 @@ def check(home: Home, get: Callable[[str], str], token: str) -> None:
     standing = over.partition('id="standing"')[2].partition("</section>")[0]
     pattern = r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>'
     bars = re.findall(pattern, standing)
-        r'<a href="/\?show=(\w+)">[^<]+</a>.*?<span[^>]*>(\d+) hubs?</span>', standing
-    )
     assert {key: int(n) for key, n in bars if "away" not in key} == {
         key: n for key, n in shown.items() if key and n
     }

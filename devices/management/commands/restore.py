@@ -17,7 +17,7 @@ from devices.audit import marks
 from devices.audit.verification import verify
 from devices.backup import CannotKeep, archive, reconcile, restore
 from devices.cli.acting import operator
-from devices.server.orphans import Lock, find
+from devices.server.orphans import Lock, find, is_worked_in
 
 
 class Command(BaseCommand):
@@ -63,6 +63,11 @@ class Command(BaseCommand):
                 raise CannotKeep(
                     f"{len(left)} processes of an earlier start are still at work (the first is "
                     f"process {left[0].pid}): `make run` and Ctrl-C ends them. Nothing was changed."
+                )
+            if is_worked_in(run_folder):
+                raise CannotKeep(
+                    "Programs of Thermacell Web are running in this data folder. Stop them first, "
+                    "with systemd by `systemctl stop thermacell-web.target`. Nothing was changed."
                 )
             done = restore.restore(path, is_forced=is_forced)
             lock.note("")

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from devices.server import orphans
 from devices.server.worker_process import LocalCluster
 from devices.worker.watchdog import ASK_AFTER_S, LOOK_EVERY_S, PATIENCE_S, Watchdog
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
+        orphans.work_in(Path(settings.DATA_DIR) / "run")
         watchdog = Watchdog(
             LocalCluster(Path(settings.DATA_DIR) / "run"),
             ask_after_s=options["ask_after"],

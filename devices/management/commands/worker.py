@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django_q.cluster import Cluster
 
 from devices.security import key_marks
+from devices.server import orphans
 from devices.server.worker_process import LocalCluster
 from devices.taskqueue import allow_list
 from devices.taskqueue.one_process import OneProcess
@@ -25,6 +26,7 @@ class Command(BaseCommand):
             raise CommandError(key_marks.why_wrong(wrong))
         here = LocalCluster(Path(settings.DATA_DIR) / "run")
         here.sign_in()
+        orphans.work_in(Path(settings.DATA_DIR) / "run")
         stop_flag.begin()
         if settings.WORKER_PROCESSES == 1:
             OneProcess(stop_flag.raise_flag).start()

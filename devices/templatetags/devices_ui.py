@@ -103,16 +103,18 @@ def simulated(what: Any) -> SafeString:
 
 @register.simple_tag
 def versions(node: Any) -> SafeString:
-    """Return the installed and the offered version. A tag, because lists show many."""
-    runs, offer = version_of(node.fw_version, node), node.new_offer
+    """Return the installed and the offered version. A tag, because lists show many; no links,
+    because a card on a phone leads to its hub wherever it is pressed.
+    """
+    runs, offer = node.fw_version or gettext("unknown"), node.new_offer
     if offer is None:
-        return runs
+        return format_html("{}", runs)
     return format_html(
         '{} <span class="arrow" aria-hidden="true">→</span>'
         '<span class="hidden-visually"> {} </span> <span class="lit">{}</span>',
         runs,
         gettext("can be set back to") if offer.is_step_back else gettext("can be updated to"),
-        version_of(offer.fw_version, node),
+        offer.fw_version,
     )
 
 

@@ -64,8 +64,11 @@ def mark(run_folder: Path, program: str) -> None:
 def work_in(run_folder: Path) -> None:
     """Say that a program works here, for as long as this process and what it forks live.
 
-    That is how a restore knows of programs that no start of ours began, such as systemd's.
+    That is how a restore knows of programs that no start of ours began, such as systemd's; those of
+    a start are marked.
     """
+    if MARK in os.environ:
+        return
     run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # never closed, as a mark
     file = os.open(run_folder / WORKING, os.O_CREAT | os.O_RDWR, 0o600)
@@ -74,6 +77,8 @@ def work_in(run_folder: Path) -> None:
 
 def is_worked_in(run_folder: Path) -> bool:
     """Does a program work here?"""
+    if not (run_folder / WORKING).exists():
+        return False
     with open(run_folder / WORKING, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -129,7 +129,9 @@ class Listener:
         until = time.monotonic() + limit_s
         with self._news:
             while not is_true():
-                assert time.monotonic() < until, f"not received in time: {sorted(self.heard)}"
+                assert time.monotonic() < until, (
+                    f"not received in time: {sorted(self.heard.copy())}"
+                )
                 self._news.wait(0.2)
 
     def read(self, topic: str) -> Any:
@@ -139,7 +141,8 @@ class Listener:
 
     def topics(self, ending: str = "") -> list[str]:
         """Return the topics that hold something now."""
-        return sorted(name for name, payload in self.heard.items() if payload and ending in name)
+        heard = self.heard.copy()  # the client's own thread goes on writing
+        return sorted(name for name, payload in heard.items() if payload and ending in name)
 
     def hubs(self) -> list[str]:
         """Return the topics where hubs are announced now."""

@@ -83,6 +83,7 @@ NAVIGATION = (
 
 # The pages of one household, in the order in which they are shown on each of them.
 OF_HOUSEHOLD = (
+    Entry(gettext_lazy("Household"), "household", "list", frozenset({"household_proposals"})),
     Entry(gettext_lazy("People"), "people", "people", frozenset({"household_leave"})),
     Entry(
         gettext_lazy("Settings"),

@@ -24,7 +24,9 @@ class LastContact:
 
 
 def last_contact(household: Household) -> LastContact:
-    """Return who was last heard of when. Staff who are members count as staff. Three queries."""
+    """Return when each cloud last answered, and when a person who is not staff was last here. Three
+    queries.
+    """
     accounts = household.accounts.exclude(state=AccountState.UNLINKED).order_by("email", "pk")
     people = User.objects.filter(memberships__household=household, staff_role=StaffRole.NONE)
     # sessions end and are forgotten; the last sign-in is kept

@@ -7,12 +7,10 @@ kept in `Report`.
 import re
 from collections import Counter
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Case, CharField, F, Q, Value, When, Window
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models import Case, CharField, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
@@ -203,24 +201,21 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
         an account a person's install that is not sent yet comes first, then what has waited longest
         since it was last asked about.
         """
-        loaded = OtaJob.objects.select_related("node__account__household", "household")
-        rows = self.filter(next_poll_at__lte=now)
-        # mostly so few that all of them can be looked at; to have the database count their turns
-        # takes Django several times as long
-        few = list(rows.values_list("pk", flat=True)[: limit + 1])
-        if len(few) <= limit:
-            return _in_turns(list(loaded.filter(pk__in=few)), per_account) if few else []
-        is_person_waiting = Q(state=State.REQUESTED) & ~Q(requested_via__in=BY_PLANNER)
-        order = [
-            Case(When(is_person_waiting, then=0), default=1),
-            Coalesce("asked_at", "requested_at"),
-            F("pk").asc(),
-        ]
-        turn = Window(RowNumber(), partition_by=[F("node__account_id")], order_by=order)
-        due = rows.annotate(turn=turn).filter(turn__lte=per_account)
-        # Django builds the turns of keys alone several times as fast as those of whole rows
-        keys = list(due.order_by("turn", "next_poll_at").values_list("pk", flat=True)[:limit])
-        found = loaded.in_bulk(keys)
+        # ordered here: to have the database count the turns takes Django several times as long
+        names = ("state", "requested_via", "asked_at", "requested_at", "next_poll_at")
+        rows = list(self.filter(next_poll_at__lte=now).values("pk", "node__account_id", *names))
+        rows.sort(key=_by_wait)
+        turns: Counter[int] = Counter()
+        places: list[tuple[int, datetime, int]] = []
+        for row in rows:
+            account = row["node__account_id"]
+            turns[account] += 1
+            if turns[account] <= per_account:
+                places.append((turns[account], row["next_poll_at"], row["pk"]))
+        keys = [pk for *_, pk in sorted(places)[:limit]]
+        if not keys:
+            return []
+        found = OtaJob.objects.select_related("node__account__household", "household").in_bulk(keys)
         return [found[key] for key in keys if key in found]
 
     def matching(self, search: str) -> "OtaJobQuerySet":
@@ -245,25 +240,12 @@ class OtaJobQuerySet(models.QuerySet["OtaJob"]):
         return self.select_related("node__account", "household").order_by("-requested_at", "-pk")
 
 
-def _in_turns(jobs: "list[OtaJob]", per_account: int) -> "list[OtaJob]":
-    """Return the jobs as OtaJobQuerySet.due() orders them."""
-    waits = sorted(
-        jobs,
-        key=lambda job: (
-            not (job.state == State.REQUESTED and job.requested_via not in BY_PLANNER),
-            job.asked_at or job.requested_at,
-            job.pk,
-        ),
-    )
-    turns: Counter[int] = Counter()
-    found = []
-    for job in waits:
-        turns[job.node.account_id] += 1
-        found.append(
-            (turns[job.node.account_id], job.next_poll_at or job.requested_at, job.pk, job)
-        )
-    found.sort(key=itemgetter(0, 1, 2))
-    return [job for turn, _, _, job in found if turn <= per_account]
+def _by_wait(row: dict[str, Any]) -> tuple[bool, datetime, int]:
+    """Return what orders due installs of one account: a person's that is not sent yet comes first,
+    then what has waited longest.
+    """
+    is_of_person = row["state"] == State.REQUESTED and row["requested_via"] not in BY_PLANNER
+    return not is_of_person, row["asked_at"] or row["requested_at"], row["pk"]
 
 
 class OtaJob(models.Model):

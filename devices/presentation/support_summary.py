@@ -18,8 +18,8 @@ from devices.presentation import plan_text, proposal_text
 from devices.presentation.formatting import day_hour_and_zone
 from devices.presentation.headlines import of_counts
 
-# What ended badly is told for so long; of each kind so many are named.
-TOLD_FOR = timedelta(days=30)
+# Installs that ended badly are named for so long, and at most so many lines of each kind.
+NAMED_FOR = timedelta(days=30)
 MOST = 5
 
 
@@ -45,12 +45,12 @@ def _paragraphs(household: Household, now: datetime) -> Iterator[str]:
     as_of = gettext("As of %(at)s.") % {"at": day_hour_and_zone(now)}
     yield f"{household}: {standing}\n{as_of}"
     jobs = OtaJob.objects.filter(household=household, is_latest=True)
-    bad = went_wrong() & Q(ended_at__gt=now - TOLD_FOR)
-    told = jobs.filter(bad) | jobs.filter(state__in=sorted(LIVE))
-    rows = list(told.select_related("node__account").order_by("-requested_at", "-pk")[: MOST + 1])
+    bad = went_wrong() & Q(ended_at__gt=now - NAMED_FOR)
+    named = jobs.filter(bad) | jobs.filter(state__in=sorted(LIVE))
+    rows = list(named.select_related("node__account").order_by("-requested_at", "-pk")[: MOST + 1])
     if not rows:
         words = gettext("No install from here went wrong in the last %(n)s days.")
-        yield words % {"n": TOLD_FOR.days}
+        yield words % {"n": NAMED_FOR.days}
     for job in rows[:MOST]:
         yield _of_job(job)
     if len(rows) > MOST:
@@ -68,10 +68,10 @@ def _of_job(job: OtaJob) -> str:
         "at": day_hour_and_zone(job.ended_at or job.requested_at),
     }
     which = gettext("%(from)s → %(to)s, %(at)s") % values
-    return _told(job.node.account.marked(job.hub_name), explained, which)
+    return _lines(job.node.account.marked(job.hub_name), explained, which)
 
 
-def _told(name: str, explained: Explanation, which: str = "") -> str:
+def _lines(name: str, explained: Explanation, which: str = "") -> str:
     """Return an explanation as a few lines, with its support code."""
     lines = [f"{name}: {explained.headline}", explained.what]
     if explained.is_safe:
@@ -95,14 +95,14 @@ def _of_clouds(household: Household) -> Iterator[str]:
             yield words % {"household": household, "cloud": account.cloud_host}
         elif account.any_trouble:
             explained = explain_trouble(account.any_trouble, account.trouble_text)
-            yield _told(account.cloud_host, explained)
+            yield _lines(account.cloud_host, explained)
     hubs = hubs_in(household).exclude(check_trouble="").order_by("check_trouble", "name", "pk")
     seen: set[str] = set()
     for node in hubs.select_related("account")[:MOST]:
         if node.check_trouble not in seen:
             seen.add(node.check_trouble)
             trouble = explain_trouble(node.check_trouble, node.check_trouble_text)
-            yield _told(node.marked_name, trouble)
+            yield _lines(node.marked_name, trouble)
 
 
 def _of_plans(household: Household, now: datetime) -> Iterator[str]:

@@ -45,9 +45,9 @@ from devices.presentation.plan_text import by as plan_by
 LONGEST_TIMELINE = 100
 PER_PAGE = 50
 Row = TypeVar("Row", bound=Model)
-Told = tuple[str | Promise, str, str]
+Shown = tuple[str | Promise, str, str]
 # Events of the cloud account on the timeline: text, tone, icon.
-ACCOUNT_EVENTS: dict[str, Told] = {
+ACCOUNT_EVENTS: dict[str, Shown] = {
     AuditAction.ACCOUNT_LINKED: (gettext_lazy("Cloud account linked again"), "quiet", "cloud"),
     AuditAction.ACCOUNT_UNLINKED: (gettext_lazy("Cloud account unlinked"), "quiet", "dash"),
     AuditAction.ACCOUNT_SIGNED_OUT: (
@@ -62,7 +62,7 @@ ACCOUNT_EVENTS: dict[str, Told] = {
     ),
 }
 # Further events of a household that no table but the trail keeps.
-HOUSEHOLD_EVENTS: dict[str, Told] = ACCOUNT_EVENTS | {
+HOUSEHOLD_EVENTS: dict[str, Shown] = ACCOUNT_EVENTS | {
     AuditAction.ACCOUNT_LINKED: (gettext_lazy("Cloud account linked"), "quiet", "cloud"),
     AuditAction.INSTALL_REQUEST_REFUSED: (
         gettext_lazy("An install could not be started"),
@@ -142,7 +142,7 @@ class Place:
         return f"{micros}-{self.shown}"
 
 
-# The last microsecond that a datetime can hold, and how many lines of one moment are told apart.
+# The last microsecond that a datetime can hold, and so many lines of one moment have a place each.
 LATEST_STAMP = 253_402_300_799_999_999
 MOST_ALIKE = 5_000
 
@@ -315,8 +315,8 @@ def _of_trail(events: QuerySet[AuditEvent], cut: _Cut) -> Iterator[TimelineEvent
         yield line
 
 
-def _of_event(event: AuditEvent, told: Told) -> TimelineEvent:
-    words, tone, icon = told
+def _of_event(event: AuditEvent, shown: Shown) -> TimelineEvent:
+    words, tone, icon = shown
     is_person = event.actor_user_id is not None
     sub = gettext("by %(name)s") % {"name": event.actor_name} if is_person else ""
     hub = _hub(event.node_id, event.hub_name) if event.node_id is not None else ()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from django.conf import settings
 
 MARK, PROGRAM = "RUN_FOLDER", "RUN_PROGRAM"
 ENDING = ".mark"
@@ -61,25 +62,32 @@ def mark(run_folder: Path, program: str) -> None:
     os.environ.update({MARK: str(run_folder), PROGRAM: program})
 
 
-def work_in(run_folder: Path) -> None:
-    """Say that a program works here, for as long as this process and what it forks live.
+def run_folder() -> Path:
+    """Return the folder of this data folder's programs: notes, locks and marks."""
+    return Path(settings.DATA_DIR) / "run"
+
+
+def work_here() -> None:
+    """Say that a program works in this data folder, as long as this process and what it forks live.
 
     That is how a restore knows of programs that no start of ours began, such as systemd's; those of
     a start are marked.
     """
     if MARK in os.environ:
         return
-    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = run_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # never closed, as a mark
-    file = os.open(run_folder / WORKING, os.O_CREAT | os.O_RDWR, 0o600)
+    file = os.open(folder / WORKING, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
-def is_worked_in(run_folder: Path) -> bool:
-    """Does a program work here?"""
-    if not (run_folder / WORKING).exists():
+def does_any_work_here() -> bool:
+    """Does a program work in this data folder that no start of ours began?"""
+    path = run_folder() / WORKING
+    if not path.exists():
         return False
-    with open(run_folder / WORKING, "a") as file:
+    with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

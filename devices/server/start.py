@@ -24,7 +24,7 @@ from devices.models.lease import LOOPS
 from devices.server import CannotStart, announcement, bootstrap, demo, programs, self_checks
 from devices.server.announcement import short
 from devices.server.child import Program
-from devices.server.orphans import Lock, sweep
+from devices.server.orphans import Lock, run_folder, sweep
 from devices.server.ports import free_port, read_port, require_free
 from devices.server.programs import BRIDGE
 from devices.server.supervisor import News, Supervisor
@@ -388,7 +388,7 @@ def prepare() -> None:
     """
     data_dir = Path(settings.DATA_DIR)
     _close_data_dir(data_dir)
-    with Lock(data_dir / "run" / "start.lock") as lock:
+    with Lock(run_folder() / "start.lock") as lock:
         if not lock.take():
             _already_running(data_dir, lock.holder())
         lock.note("the database is being prepared")

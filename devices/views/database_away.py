@@ -1,8 +1,8 @@
 """What is answered while the database cannot be used: a page of its own, at once.
 
 Any layer of a request may be the first to notice, so the answer is made where Django sends every
-error that nobody expected. Once it was noticed that the database does not answer, no other request
-waits for that: each few seconds one asks again, and the others are answered without it.
+unexpected error. Once it was noticed that the database does not answer, no other request waits for
+that: each few seconds one asks again, and the others are answered without it.
 """
 
 import logging

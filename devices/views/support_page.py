@@ -1,4 +1,4 @@
-"""The page of one household: what happened, what its people were told, and what can be done."""
+"""The page of one household: what happened, what notifications it got, and what can be done."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -52,7 +52,6 @@ def household(request: HttpRequest, pk: int) -> HttpResponse:
         "summary_code": language,
         "may_propose": bool(user.staff_role) and may(user, Right.PROPOSE, found),
         "may_answer": may_answer(user, found),
-        "may_change": may(user, Right.PEOPLE, found),
         "lets_support_in": found.support_until is not None and found.support_until > now,
     }
     return render(request, "devices/households/household.html", values)

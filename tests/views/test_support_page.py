@@ -257,3 +257,13 @@ def test_the_page_costs_the_same_however_much_happened(home: Home) -> None:
 
 def test_the_list_of_households_leads_here(home: Home) -> None:
     assert f'href="{home.page}"' in home.support().get("/households/").content.decode()
+
+
+def test_it_is_one_of_the_pages_of_the_household_which_lead_to_each_other(home: Home) -> None:
+    pk = home.household.pk
+    client = sign_in(Client(), make_owner(home.household))
+    here = f'href="/households/{pk}/" aria-current="page"'
+    assert here in client.get(f"/households/{pk}/").content.decode()
+    people = client.get(f"/households/{pk}/people/").content.decode()
+    assert f'href="/households/{pk}/">' in people
+    assert f'href="/households/{pk}/people/" aria-current="page"' in people

@@ -1,10 +1,8 @@
 """Show the hubs to Home Assistant over MQTT, and take its presses."""
 
 import signal
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from devices.homeassistant.bridge import Bridge
@@ -17,7 +15,7 @@ class Command(BaseCommand):
     help = "Show every hub to Home Assistant over MQTT, and carry out what is pressed there."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        orphans.work_in(Path(settings.DATA_DIR) / "run")
+        orphans.work_here()
         bridge = Bridge()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: bridge.stop())

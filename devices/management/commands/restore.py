@@ -17,7 +17,7 @@ from devices.audit import marks
 from devices.audit.verification import verify
 from devices.backup import CannotKeep, archive, reconcile, restore
 from devices.cli.acting import operator
-from devices.server.orphans import Lock, find, is_worked_in
+from devices.server.orphans import Lock, does_any_work_here, find, run_folder
 
 
 class Command(BaseCommand):
@@ -50,21 +50,21 @@ class Command(BaseCommand):
             sys.exit(f"The database cannot be used ({' '.join(str(problem).split())}).")
 
     def _restore(self, path: Path, *, is_forced: bool) -> None:
-        run_folder = Path(settings.DATA_DIR) / "run"
-        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with Lock(run_folder / "start.lock") as lock:
+        folder = run_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with Lock(folder / "start.lock") as lock:
             if not lock.take():
                 raise CannotKeep(
                     f"Thermacell Web is running here: {lock.holder() or 'see its terminal'}. Stop "
                     "it first. Nothing was changed."
                 )
             lock.note("a restore is under way")
-            if left := find(run_folder):
+            if left := find(folder):
                 raise CannotKeep(
                     f"{len(left)} processes of an earlier start are still at work (the first is "
                     f"process {left[0].pid}): `make run` and Ctrl-C ends them. Nothing was changed."
                 )
-            if is_worked_in(run_folder):
+            if does_any_work_here():
                 raise CannotKeep(
                     "Programs of Thermacell Web are running in this data folder. Stop them first, "
                     "with systemd by `systemctl stop thermacell-web.target`. Nothing was changed."

@@ -3,10 +3,8 @@
 import signal
 import threading
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from devices.server import orphans
@@ -34,9 +32,9 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
-        orphans.work_in(Path(settings.DATA_DIR) / "run")
+        orphans.work_here()
         watchdog = Watchdog(
-            LocalCluster(Path(settings.DATA_DIR) / "run"),
+            LocalCluster(orphans.run_folder()),
             ask_after_s=options["ask_after"],
             patience_s=options["patience"],
         )

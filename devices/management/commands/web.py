@@ -2,10 +2,8 @@
 
 import os
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from devices.server import CannotStart, orphans, web_server
@@ -26,5 +24,5 @@ class Command(BaseCommand):
             port = read_port(options["port"] or os.environ.get("PORT") or "8000", "PORT")
         except CannotStart as problem:
             raise CommandError(str(problem)) from problem
-        orphans.work_in(Path(settings.DATA_DIR) / "run")
+        orphans.work_here()
         web_server.serve(options["host"] or os.environ.get("BIND") or "127.0.0.1", port)

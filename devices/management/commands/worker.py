@@ -1,6 +1,5 @@
 """Run the task cluster in the foreground, and let it be found and stopped."""
 
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -24,9 +23,9 @@ class Command(BaseCommand):
         allow_list.require()
         if (wrong := key_marks.wrong_key()) is not None:
             raise CommandError(key_marks.why_wrong(wrong))
-        here = LocalCluster(Path(settings.DATA_DIR) / "run")
+        here = LocalCluster(orphans.run_folder())
         here.sign_in()
-        orphans.work_in(Path(settings.DATA_DIR) / "run")
+        orphans.work_here()
         stop_flag.begin()
         if settings.WORKER_PROCESSES == 1:
             OneProcess(stop_flag.raise_flag).start()

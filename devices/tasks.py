@@ -6,6 +6,7 @@ taskqueue/wakeups.py.
 
 from devices.audit.maintenance import run_due
 from devices.backup import schedule
+from devices.fleet.attention import forget_wrong_attention
 from devices.models import database_clock
 from devices.models.lease import TRAIL as TRAIL_BEAT
 from devices.notifications import delivery
@@ -17,6 +18,7 @@ from devices.taskqueue.leases import SHARED_LEASE, held
 from devices.taskqueue.wakeups import wake_installs, wake_notices, wake_sync
 from devices.worker import clock_changes, stop_flag, upkeep
 from devices.worker.cloud_tasks import (
+    advance_chores,
     advance_installs,
     chores_are_idle,
     find_chores,
@@ -48,6 +50,7 @@ def chores_loop() -> None:
         find_chores,
         chores_are_idle,
         clock_changes.shift_sync_deadlines,
+        advance_chores,
         is_stopping=stop_flag.is_raised,
         wake=wake_sync,
     )
@@ -69,6 +72,7 @@ def trail_upkeep() -> None:
         run_due(now, may_go_on=lease.renew)
         if lease.renew():
             upkeep.delete_what_is_over(now)
+            forget_wrong_attention()
         if lease.renew():
             schedule.start_if_due(database_clock.now())  # asked for meanwhile
 

@@ -12,7 +12,7 @@ from devices.cli.console import Console
 from devices.models import Beat, database_clock
 from devices.taskqueue.lease_holder import is_dead
 from devices.worker import cloud_tasks
-from devices.worker.runner import CloudTask, Runner, Taken, nothing_to_advance
+from devices.worker.runner import CloudTask, Runner, Taken
 
 LOOK_EVERY_S = 0.3
 # How long due work may wait with a free lease before this process does it.
@@ -30,7 +30,7 @@ LOOPS: dict[str, tuple[Find, Callable[[datetime], bool], Advance]] = {
         cloud_tasks.installs_are_idle,
         cloud_tasks.advance_installs,
     ),
-    "chores": (cloud_tasks.find_chores, cloud_tasks.chores_are_idle, nothing_to_advance),
+    "chores": (cloud_tasks.find_chores, cloud_tasks.chores_are_idle, cloud_tasks.advance_chores),
 }
 
 

@@ -1,21 +1,24 @@
 """Which hubs need a person, and how many there are of each kind."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, F, Max, Min, Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from devices.models import AccountState, CloudAccount, Household, Node, User
-from devices.models.attention import Attention
+from devices.models.attention import Attention, decide
 from devices.models.node import NodeQuerySet
 from devices.permissions import households_for, nodes_for
 
+log = logging.getLogger(__name__)
 ATTENTION_OF = {
     "attention": [one for one in Attention if one.needs_person],
     "new": [Attention.NEW, Attention.WAITING],
@@ -43,6 +46,9 @@ AWAY: dict[str, tuple[str | Promise, timedelta | None, timedelta | None]] = {
     "week": (gettext_lazy("one to seven days"), timedelta(days=1), timedelta(days=7)),
     "longer": (gettext_lazy("more than a week"), timedelta(days=7), None),
 }
+
+# So many hubs' attention is stored at once: SQLite has one writer, and the next time is soon.
+STORED_AT_ONCE = 500
 
 
 # One row of the query that counts: how many hubs are alike, and their times.
@@ -111,6 +117,41 @@ def attention_of(nodes: Iterable[Node]) -> dict[int, Attention]:
         )
         for node in wanted
     }
+
+
+def store_attention() -> int:
+    """Store what hubs need whose stored value was forgotten at a change; return how many.
+
+    One query when there are none.
+    """
+    forgotten = Node.objects.filter(known_attention=None).order_by("pk")
+    if not forgotten.exists():
+        return 0
+    with transaction.atomic():
+        # a change that is not committed yet holds the row, or forgets what is stored after this
+        rows = forgotten.select_for_update(skip_locked=True, of=("self",))
+        pks = list(rows.values_list("pk", flat=True)[:STORED_AT_ONCE])
+        of_value: dict[int, list[int]] = {}
+        for pk, value in decide(Node.objects.filter(pk__in=pks)).values_list("pk", F("decided")):
+            of_value.setdefault(value, []).append(pk)
+        for value, members in of_value.items():
+            Node.objects.filter(pk__in=members).update(known_attention=value)
+    return len(pks)
+
+
+def forget_wrong_attention() -> int:
+    """Forget what is stored of hubs that need something else; return how many.
+
+    There are none, unless somebody wrote to the database without this product: then lists are
+    right again after a few minutes. One query.
+    """
+    wrong = decide(Node.objects.exclude(known_attention=None))
+    wrong = wrong.exclude(Q(decided=F("known_attention")))
+    pks = list(wrong.values_list("pk", flat=True))
+    if pks:
+        log.warning("what %s hubs need was changed from outside", len(pks))
+        Node.objects.filter(pk__in=pks).update(known_attention=None)
+    return len(pks)
 
 
 def count(hubs: NodeQuerySet) -> HubCounts:

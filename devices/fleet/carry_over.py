@@ -22,11 +22,8 @@ from devices.models import (
 )
 
 # What a reading of the account fills in: it goes with the node id. All else stays with the row.
-CLOUD_FACTS = [
-    field.attname
-    for field in Node._meta.concrete_fields
-    if field.name not in {"id", "continued_in", "first_seen_at", "revision", "changed_at"}
-]
+STAYS = {"id", "continued_in", "first_seen_at", "revision", "changed_at", "known_attention"}
+CLOUD_FACTS = [field.attname for field in Node._meta.concrete_fields if field.name not in STAYS]
 
 
 def may_continue(old: Node, new: Node) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 
@@ -51,6 +51,14 @@ class AccountQuerySet(models.QuerySet["CloudAccount"]):
             .filter(first_due_at__lte=now)
             .order_by("-is_asked", "first_due_at", "pk")
         )
+
+    def households_with_several(self) -> list[int]:
+        """Return the households that have several linked accounts at one cloud: only there can a
+        hub have two rows. One query of the accounts.
+        """
+        mine = self.exclude(state=AccountState.UNLINKED).order_by()
+        several = mine.values("household", "base_url").annotate(n=Count("pk")).filter(n__gt=1)
+        return sorted({row["household"] for row in several})
 
     def due_for_sign_in(self, now: datetime) -> "AccountQuerySet":
         """Return signed-out accounts whose password was kept and may be tried now."""

@@ -1,15 +1,30 @@
 """What a hub needs: the one definition that every page, interface and message uses.
 
-It is decided in the database, so that ten thousand hubs stay quick.
+It is decided in the database and kept with the hub (`Node.known_attention`), so that ten thousand
+hubs stay quick. Every change that a page shows goes through `Node.touch`, which forgets it; from
+then on it is decided at each reading, until the worker stores it again (`fleet.attention`).
 """
 
 from enum import IntEnum
+from functools import cache
 
-from django.db.models import Case, F, FilteredRelation, IntegerField, Q, Value, When
+from django.db.models import (
+    Case,
+    F,
+    FilteredRelation,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 
 from devices.models.account import AccountState
 from devices.models.install import LIVE, needs_person
-from devices.models.node import NodeQuerySet
+from devices.models.node import Node, NodeQuerySet
 from devices.models.plan import PlanState
 from devices.models.queue import BatchState
 from devices.models.season import put_away
@@ -38,10 +53,24 @@ class Attention(IntEnum):
 def with_attention(nodes: NodeQuerySet) -> NodeQuerySet:
     """Return hubs with `attention`, a value of Attention, in the same query.
 
-    Beside it the aliases `latest`, the newest install, and `open_offer`.
+    Beside it the aliases `latest`, the newest install, `open_offer` and `waiting_plan`.
     """
     if "attention" in nodes.query.annotations:
         return nodes
+    decided = Subquery(_decided_of_outer(), output_field=IntegerField())
+    # in a dictionary: a row has this attribute only where it was asked for
+    attention = {"attention": Coalesce("known_attention", decided)}
+    return _with_related(nodes).annotate(**attention)
+
+
+@cache
+def _decided_of_outer() -> "QuerySet[Node, tuple[int]]":
+    """Return what an outer query's hub needs. Built once: that takes long, and it never changes."""
+    return decide(Node.objects.filter(pk=OuterRef("pk"))).values_list(F("decided"))
+
+
+def decide(nodes: NodeQuerySet) -> NodeQuerySet:
+    """Return hubs with `decided`: what each needs, whatever is kept."""
     is_settled = (
         Q(latest__to_version=F("fw_version"))
         # the hub spells the version in its own way
@@ -55,9 +84,8 @@ def with_attention(nodes: NodeQuerySet) -> NodeQuerySet:
     # what waits in a stopped queue needs a person
     is_planned = Q(waiting_plan__isnull=False) & ~Q(waiting_plan__batch__state=BatchState.STOPPED)
     is_away = Q(gone_at__isnull=False) | Q(account__state=AccountState.UNLINKED)
-    # in a dictionary: a row has this attribute only where it was asked for
-    attention = {
-        "attention": Case(
+    decided = {
+        "decided": Case(
             _when(is_away, Attention.NONE),
             _when(is_planned & Q(account__state=AccountState.LINKED) & ~is_live, Attention.PLANNED),
             _when(is_open, Attention.TROUBLE),
@@ -72,11 +100,15 @@ def with_attention(nodes: NodeQuerySet) -> NodeQuerySet:
             output_field=IntegerField(),
         )
     }
+    return _with_related(nodes).annotate(**decided)
+
+
+def _with_related(nodes: NodeQuerySet) -> NodeQuerySet:
     return nodes.annotate(
         waiting_plan=FilteredRelation("plans", condition=Q(plans__state=PlanState.WAITING)),
         latest=FilteredRelation("jobs", condition=Q(jobs__is_latest=True)),
         open_offer=FilteredRelation("offers", condition=Q(offers__ended_at__isnull=True)),
-    ).annotate(**attention)
+    )
 
 
 def _when(condition: Q, attention: Attention) -> When:

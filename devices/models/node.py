@@ -65,14 +65,20 @@ class NodeQuerySet(models.QuerySet["Node"]):
         return self.filter(gone_at__isnull=True).exclude(account__state=AccountState.UNLINKED)
 
     def present_once(self, *, is_oldest: bool = False) -> "NodeQuerySet":
-        """Return the present hubs, each physical hub once a household. In the same query.
+        """Return the present hubs, each physical hub once a household. One small query now.
 
         A hub that two accounts of a household share has two rows. The one shown is of an account
         that is signed in, then the one whose install runs or needs a person, then that of the
         hub's primary user, then the oldest row. With is_oldest only the last counts: for those who
         know a hub by its row, such as Home Assistant.
         """
-        return self.present()._with_rank(is_oldest).filter(~Exists(_better_rows(is_oldest)))
+        shared = CloudAccount.objects.households_with_several()
+        if not shared:
+            return self.present()
+        is_alone = ~Q(account__household__in=shared)
+        return (
+            self.present()._with_rank(is_oldest).filter(is_alone | ~Exists(_better_rows(is_oldest)))
+        )
 
     def _with_rank(self, is_oldest: bool) -> "NodeQuerySet":
         """Return hubs with `rank`: of the rows of one hub that with the highest is shown, and no
@@ -146,7 +152,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
         One query.
         """
-        self.update(revision=F("revision") + 1, changed_at=now, **changes)
+        self.update(**_marks(now), **changes)
 
     def fingerprint(self) -> str:
         """Return a short text that differs whenever any of these hubs was added, changed or left.
@@ -157,16 +163,24 @@ class NodeQuerySet(models.QuerySet["Node"]):
         return f"{totals['n']}-{totals['r'] or 0}-{totals['m'] or 0}"
 
 
+def _marks(now: datetime) -> dict[str, Any]:
+    """Return what is written with every change that pages show: what the hub needs is decided
+    again.
+    """
+    return {"revision": F("revision") + 1, "changed_at": now, "known_attention": None}
+
+
 @cache
 def _better_rows(is_oldest: bool) -> "NodeQuerySet":
     """Return the rows that are shown instead of an outer row of the same hub.
 
-    Built once: that takes as long as all else in the query, and it is never changed.
+    Built once: that takes long, and it is never changed.
     """
     return (
         Node.objects.present()
         ._with_rank(is_oldest)
         .filter(
+            ~Q(pk=OuterRef("pk")),  # first: few hubs have a second row
             Q(rank__gt=OuterRef("rank")),
             node_id=OuterRef("node_id"),
             account__household_id=OuterRef("account__household_id"),
@@ -234,6 +248,8 @@ class Node(models.Model):
     )
     revision = models.PositiveIntegerField(default=1)
     changed_at = models.DateTimeField(default=timezone.now)
+    # What it needs, a value of Attention; None: to be decided (models.attention).
+    known_attention = models.PositiveSmallIntegerField(null=True, blank=True)
 
     objects = NodeQuerySet.as_manager()
 
@@ -257,6 +273,9 @@ class Node(models.Model):
             # alone, so that an account's are counted and summed up without reading the rows
             models.Index(fields=["account", "revision"], name="node_account_revision"),
             models.Index(fields=["node_id"], name="node_by_cloud_id"),
+            models.Index(
+                fields=["account"], name="node_undecided", condition=Q(known_attention__isnull=True)
+            ),
             models.Index(fields=["serial"], name="node_by_serial"),
         ]
 
@@ -374,9 +393,7 @@ class Node(models.Model):
 
     def touch(self, now: datetime, **changes: Any) -> None:
         """Write the changes and mark the hub as changed, so that open pages show it. One query."""
-        Node.objects.filter(pk=self.pk).update(
-            revision=F("revision") + 1, changed_at=now, **changes
-        )
+        Node.objects.filter(pk=self.pk).update(**_marks(now), **changes)
         self.changed_at = now
         for name, value in changes.items():
             setattr(self, name, value)

@@ -264,5 +264,7 @@ def _record(
         outcome=outcome,
         detail={"queue": batch.pk} | common_mark(_accounts(batch)),
     )
-    # open lists show running queues
-    Node.objects.filter(pk__in=batch.items.values("node_id")[:1]).touch_all(now)
+    # open lists show running queues, and what waits in a stopped one needs a person
+    first, waiting = batch.items.all()[:1], batch.items.waiting()
+    hubs = Q(pk__in=first.values("node_id")) | Q(pk__in=waiting.values("node_id"))
+    Node.objects.filter(hubs).touch_all(now)

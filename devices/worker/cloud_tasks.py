@@ -15,6 +15,7 @@ from devices.accounts import auto_sign_in
 from devices.accounts.failures import record_failure, shown_error
 from devices.explanations.error_codes import last_error
 from devices.fleet import firmware_files
+from devices.fleet.attention import store_attention
 from devices.fleet.checks import check_failed, keep_offer
 from devices.fleet.sync import keep_page
 from devices.fleet.versions import record_version
@@ -85,10 +86,16 @@ def advance_installs(now: datetime, busy: Taken) -> None:
     """Advance plans, the timers of installs whose cloud cannot be asked, and wishes that are too
     old.
     """
+    store_attention()
     planner.advance(now)
     restoring.expire(now)
     for job in _due_installs(now, busy, ~can_be_asked(now, "node__account__")):
         _wait_unasked(job, now)
+
+
+def advance_chores(now: datetime, busy: Taken) -> None:
+    """Store what the hubs that changed need."""
+    store_attention()
 
 
 def find_installs(now: datetime, busy: Taken) -> Iterator[CloudTask[Any]]:

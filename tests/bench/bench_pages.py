@@ -82,9 +82,18 @@ def fill(hubs: int) -> Any:
         for node in nodes
         if node.pk % 2 == 0
     )
+    store_all()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     return owner
+
+
+def store_all() -> None:
+    """Store what hubs need, as the worker does after each change."""
+    from devices.fleet.attention import store_attention
+
+    while store_attention():
+        pass
 
 
 def start_queue(household: Any) -> Any:
@@ -123,13 +132,14 @@ def serve(hubs: int) -> None:
     packed.cookies = client.cookies
     job = OtaJob.objects.filter(state=State.RUNNING).first()
     assert job is not None
+    queue = start_queue(job.household)
+    store_all()
     page = client.get("/").content.decode()
     live = re.search(r'data-hx-get="(/hubs/live/[^"]+)"', page)
     progress = client.get(f"/installs/{job.pk}/").content.decode()
     follow = re.search(r'data-hx-get="(/installs/[^"]+)"', progress)
     assert live is not None
     assert follow is not None
-    queue = start_queue(job.household)
     offered = queue.items.values_list("node_id", flat=True)[0]
     house = f"/households/{job.household_id}"
     asked = {

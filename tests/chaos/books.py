@@ -27,6 +27,17 @@ PLANS = (
     "p.expires_at > j.requested_at, p.binding, j.ota_job_id, j.to_version, j.from_version "
     "FROM devices_plan p LEFT JOIN devices_otajob j ON j.id = p.job_id ORDER BY p.id"
 )
+# What lists say of each hub, and what there is for it to be said of. Values of models.attention.
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
+RUNNING, PLANNED, OFFERED = 2, 6, (3, 4, 5, 8)
+LISTED = (
+    "SELECT n.node_id, n.known_attention, EXISTS (SELECT 1 FROM devices_otajob j "
+    f"WHERE j.node_id = n.id AND j.state IN ({_LIVE})), EXISTS (SELECT 1 FROM devices_plan p "
+    "LEFT JOIN devices_batch b ON b.id = p.batch_id WHERE p.node_id = n.id AND p.state = 'waiting' "
+    "AND (b.state IS NULL OR b.state <> 'stopped')), EXISTS (SELECT 1 FROM devices_offer o "
+    "WHERE o.node_id = n.id AND o.ended_at IS NULL) FROM devices_node n "
+    "WHERE n.gone_at IS NULL AND n.known_attention IS NOT NULL"
+)
 OTHER_VERSIONS = ("other_version", "newer_version", "step_version")
 # The cloud keeps every session and every hub: whoever says otherwise believed a bad answer.
 NEVER = ("account.signed_out", "hub.left")
@@ -92,6 +103,7 @@ class Books:
     versions: dict[str, str]
     ran: dict[str, set[str]]  # every version that each hub started into
     plans: list[PlanRow]
+    listed: list[tuple[Any, ...]]
     diary: Diary
 
     @classmethod
@@ -127,6 +139,7 @@ class Books:
                 for node in installation.cloud.node_ids()
             },
             plans=[PlanRow(*row) for row in tables.rows(PLANS)],
+            listed=tables.rows(LISTED),
             diary=diary,
         )
 
@@ -141,6 +154,7 @@ class Books:
             self._every_move_is_legal_and_recorded,
             self._no_session_ends_and_no_hub_leaves,
             self._no_moment_is_untrue,
+            self._lists_say_what_is_so,
         )
         return [sentence for law in laws for sentence in law()]
 
@@ -245,6 +259,15 @@ class Books:
     def _no_moment_is_untrue(self) -> Iterator[str]:
         """Several hosts write by the database's clock, whatever their own show."""
         yield from self.untrue
+
+    def _lists_say_what_is_so(self) -> Iterator[str]:
+        for node, listed, is_running, is_planned, is_offered in self.listed:
+            if (listed == RUNNING) != bool(is_running):
+                yield f"{node} is listed as {listed}; an install runs: {bool(is_running)}"
+            elif (listed == PLANNED) != bool(is_planned and not is_running):
+                yield f"{node} is listed as {listed}; a plan waits: {bool(is_planned)}"
+            elif listed in OFFERED and not is_offered:
+                yield f"{node} is listed as {listed}, and nothing is offered"
 
     def by_verdict(self) -> Counter[str]:
         return Counter(job.state for job in self.jobs.values())

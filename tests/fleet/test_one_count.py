@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from devices.fleet.attention import SHOWN
+from devices.fleet.attention import SHOWN, store_attention
 from devices.homeassistant import snapshot
 from devices.homeassistant.discovery import COUNTS, messages
 from devices.households import api_tokens
@@ -224,9 +224,9 @@ def check(home: Home, get: Callable[[str], str], token: str) -> None:
 @hypothesis_settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(world=WORLDS)
+@given(world=WORLDS, is_stored=st.booleans())
 def test_every_surface_counts_the_same_in_every_state(
-    settings: Any, world: tuple[list[str], list[list[Row]], bool]
+    settings: Any, world: tuple[list[str], list[list[Row]], bool], is_stored: bool
 ) -> None:
     settings.HAS_MAIL_SERVER = True
     with transaction.atomic():
@@ -234,6 +234,8 @@ def test_every_surface_counts_the_same_in_every_state(
         home.node.delete()
         _, token = api_tokens.create(home.owner, home.household, name="Shelf", scope=Scope.READ)
         build(home, *world)
+        while is_stored and store_attention():  # as the worker does
+            pass
         client = Client()
         client.force_login(home.owner)
         check(home, lambda path: client.get(path).content.decode(), token)

@@ -42,20 +42,27 @@ def ran_at(at: datetime) -> Combinable:
     )
 
 
+def week_number(field: str, starts: Sequence[datetime]) -> Case:
+    """Return in which of the weeks that start then a row's time is, from 0; the last has no end.
+
+    Compared with the starts: SQLite knows no weeks, and Python would be asked for each row's.
+    """
+    ends = enumerate(starts[1:])
+    return Case(
+        *(When(Q((f"{field}__lt", end)), then=n) for n, end in ends), default=len(starts) - 1
+    )
+
+
 def adoption(hubs: NodeQuerySet, starts: Sequence[datetime]) -> list[Week]:
     """Return how many of these hubs ran each version at the end of each of the weeks that start
     then; the last is under way, and ends with now. Two queries.
     """
     now = Counter({version: n for version, n in _runs(hubs) if version})
     moves: list[list[tuple[str, str, int]]] = [[] for _ in starts]
-    # compared with the starts: a database without weeks would be asked for each row's
-    week = Case(
-        *(When(at__lt=end, then=n) for n, end in enumerate(starts[1:])), default=len(starts) - 1
-    )
     changes = (
         VersionChange.objects.filter(node__in=hubs.values("pk"), at__gte=starts[0])
         .order_by()
-        .annotate(before=_before(), week=week)
+        .annotate(before=_before(), week=week_number("at", starts))
         .values_list("week", "before", "to_version")
         .annotate(n=Count("pk"))
     )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Q
-from django.db.models.functions import TruncWeek
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
+from devices.fleet.adoption import week_number
 from devices.fleet.attention import AWAY, SHOWN, HubCounts, away_for
 from devices.models import CloudAccount, User
 from devices.models.version_text import Version, parse_version
@@ -156,10 +156,13 @@ def by_version(counts: Mapping[str, int]) -> dict[str, int]:
 def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Column]:
     """Return the last twelve weeks of installs by verdict, the oldest first. One query."""
     mondays = last_mondays(now)
+    starts = [start_of(monday) for monday in mondays]
+    # a clock that was ahead may have written next week
+    end = start_of(mondays[-1] + timedelta(weeks=1))
     rows = (
         jobs_for(user, within=within)
-        .filter(requested_at__gte=start_of(mondays[0]))
-        .annotate(week=TruncWeek("requested_at"))
+        .filter(requested_at__gte=starts[0], requested_at__lt=end)
+        .annotate(week=week_number("requested_at", starts))
         .values_list("week", "state")
         .annotate(n=Count("pk"))
         .order_by()
@@ -167,9 +170,7 @@ def weeks_of(user: User, now: datetime, within: int | None = None) -> list[Colum
     kind_of = {str(state): kind for kind in KINDS for state in VERDICT_SHOWS[kind][1]}
     counted: dict[date, dict[str, int]] = {monday: dict.fromkeys(KINDS, 0) for monday in mondays}
     for week, state, n in rows:
-        monday = timezone.localtime(week).date()
-        if monday in counted:  # a clock that was ahead may have written next week
-            counted[monday][kind_of[state]] += n
+        counted[mondays[week]][kind_of[state]] += n
     most = max(1, *(sum(counts.values()) for counts in counted.values()))
     return [
         column_of(

@@ -23,6 +23,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import Error
 
 from devices.security.password_hashing import MAY_WAIT
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 # Pages that may be made at once, besides those that wait for a password to be checked.
 PAGE_THREADS = 5
 THREADS = PAGE_THREADS + MAY_WAIT
+# Signing in has threads of its own: one checks a password, the others make pages. So many sign-ins
+# may wait for them; what comes beyond that is refused before it costs anything.
+SIGN_IN_THREADS, SIGN_INS_WAITING = 3, 16
 # From the first byte of a request to its last: headers, then the body as well.
 HEADERS_WITHIN_S, REQUEST_WITHIN_S = 10, 60
 # For an answer that is not read, and for a connection between two requests. Who reads an answer
@@ -51,6 +55,7 @@ SENTENCES = {
     413: "This is too large. Nothing was changed or sent.",
     431: "The address or the headers are too long. Nothing was changed or sent.",
     500: "Something went wrong on our side. The error was logged.",
+    503: "Too many sign-ins at once. Nothing was tried. Go back and try again in a few seconds.",
 }
 NOT_UNDERSTOOD = "This request was not valid. Nothing was changed or sent."
 
@@ -141,6 +146,8 @@ class Refusal(ErrorTask):  # type: ignore[misc]
             ("X-Content-Type-Options", "nosniff"),
             ("Cache-Control", "no-store"),
         ]
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", "5"))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
@@ -149,25 +156,44 @@ class Refusal(ErrorTask):  # type: ignore[misc]
 Connection.task_class, Connection.error_task_class = Answer, Refusal
 
 
+class TooManySignIns(Error):  # type: ignore[misc]
+    """This sign-in would wait for too long."""
+
+    code, reason = 503, "Service Unavailable"
+
+
 class Lanes:
-    """Threads for the pages, and one of its own for the question whether the server is there."""
+    """Threads for the pages, a few for signing in, so that many wrong passwords leave room for the
+    pages of others, and one for the question whether the server is there.
+    """
 
     def __init__(self) -> None:
-        self.pages, self.alive = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        self.pages, self.sign_ins, self.alive = (ThreadedTaskDispatcher() for _ in range(3))
         self.pages.set_thread_count(THREADS)
+        self.sign_ins.set_thread_count(SIGN_IN_THREADS)
         self.alive.set_thread_count(1)
         self.count = 0
         self.alive_path = reverse("healthz")
+        self.sign_in_paths = (reverse("account_login"), reverse("account_reset_password"))
 
     def add_task(self, connection: Connection) -> None:
         self.count += 1
-        request: HTTPRequestParser = connection.requests[0]
-        is_asked = request.path == self.alive_path and request.command in {"GET", "HEAD"}
-        is_alive = request.error or is_asked
-        (self.alive if is_alive else self.pages).add_task(connection)
+        self._lane_of(connection.requests[0]).add_task(connection)
+
+    def _lane_of(self, request: HTTPRequestParser) -> ThreadedTaskDispatcher:
+        path = str(request.path)
+        if request.error or (path == self.alive_path and request.command in {"GET", "HEAD"}):
+            return self.alive
+        if not path.startswith(self.sign_in_paths):
+            return self.pages
+        if len(self.sign_ins.queue) < SIGN_INS_WAITING:
+            return self.sign_ins
+        request.error = TooManySignIns("")
+        return self.alive
 
     def shutdown(self) -> None:
         self.pages.shutdown(timeout=STOP_WITHIN_S)
+        self.sign_ins.shutdown(timeout=STOP_WITHIN_S)
         self.alive.shutdown(timeout=0)
 
 

@@ -133,6 +133,8 @@ def measure(product: Started, silent: int, rate: float, seconds: float) -> dict[
         browser.session.mount("http://", From(f"127.2.0.{number + 1}"))
         person = demo.RESIDENTS[number % len(demo.RESIDENTS)]
         browser.post("/account/login/", login=person.email, password=demo.PASSWORD)
+        for path in PAGES:  # a process that has just begun takes longer
+            browser.get(path)
         people.append(browser)
     pages_s: list[float] = []
     alive_s: list[float] = []

@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -228,6 +229,30 @@ def test_each_kind_of_waiting_has_an_end(facts: dict[str, Any], limit_s: float) 
     assert not Connection.is_too_slow(one, 1000)
     assert not Connection.is_too_slow(one, 1000 + limit_s)
     assert Connection.is_too_slow(one, 1000 + limit_s + 0.1)
+
+
+def asked(path: str, command: str = "POST") -> Any:
+    return SimpleNamespace(path=path, command=command, error=None)
+
+
+def test_sign_ins_wait_in_a_lane_of_their_own_and_not_for_ever() -> None:
+    lanes = web_worker.Lanes()
+    try:
+        assert lanes._lane_of(asked("/hubs/7/", "GET")) is lanes.pages
+        assert lanes._lane_of(asked("/account/sessions/", "GET")) is lanes.pages
+        assert lanes._lane_of(asked("/healthz", "GET")) is lanes.alive
+        reset = "/account/password/reset/key/3-abc/"
+        for path in ("/account/login/", "/account/password/reset/", reset):
+            assert lanes._lane_of(asked(path)) is lanes.sign_ins
+        waiting = [object()] * web_worker.SIGN_INS_WAITING
+        lanes.sign_ins.queue = waiting  # as many as may wait
+        refused = asked("/account/login/")
+        assert lanes._lane_of(refused) is lanes.alive
+        assert refused.error.code == 503
+        assert lanes._lane_of(asked("/hubs/7/", "GET")) is lanes.pages
+    finally:
+        lanes.sign_ins.queue = deque()
+        lanes.shutdown()
 
 
 def test_a_request_that_is_being_answered_is_waited_for() -> None:

@@ -143,8 +143,10 @@ class Browser:
         return self.session.get(self.url + path, timeout=60, **options)
 
     def post(self, path: str, page: str = "", **fields: str) -> requests.Response:
-        """Open the page, fill in its form and send it."""
+        """Open the page, fill in its form and send it; the page itself when that is refused."""
         opened = self.get(page or path)
+        if opened.status_code == 503:
+            return opened
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', opened.text)
         agreed = re.search(r'name="agreed" value="([^"]+)"', opened.text)
         fields |= {"csrfmiddlewaretoken": token[1] if token else ""}

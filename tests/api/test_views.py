@@ -124,7 +124,7 @@ def test_twice_the_hubs_cost_the_same_queries(django_assert_max_num_queries: Any
     for _ in range(20):
         make_job(make_node(home.node.account), state="verified")
     home.ask("/api/v1/hubs/")  # notes that somebody looks
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert len(home.ask("/api/v1/hubs/").json()["hubs"]) == 21
 
 

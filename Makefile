@@ -92,7 +92,7 @@ ONCE_MORE := --reruns 1
 
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	@cover="$$($(BIN)/python -c 'import sys; print("--cov" * (sys.version_info >= (3, 12)))')"; \
-	$${cover:+env COVERAGE_CORE=sysmon} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ONCE_MORE) -m "not browser and not stories" $$cover; \
+	$${cover:+env COVERAGE_CORE=sysmon} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ONCE_MORE) -m "not browser and not stories and not long" $$cover; \
 	if [ -z "$$cover" ]; then echo "make coverage prints which lines were run; from Python 3.12 on, so does this."; fi
 	@postgres="$$($(BIN)/python -m tests.support.services postgres)"; \
 	if [ -n "$$postgres" ]; then \
@@ -154,7 +154,8 @@ bench: $(DEV) ## Measure pages, a held-up server, trail, simulated cloud and bri
 # SEED= repeats a run; INSTALLS= and KILLS= say how long one is.
 INSTALLS ?= 2000
 KILLS ?= 200
-chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite, on PostgreSQL and on two hosts (over an hour)
+chaos: $(DEV) ## Try to break it: installs under kills and faults, on SQLite, on PostgreSQL and on two hosts (over two hours)
+	@$(BIN)/python -m pytest -q -n 2 -m long tests/test_chaos.py
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)"
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)" --postgres
 	@$(BIN)/python -m tests.chaos --installs $(INSTALLS) --kills $(KILLS) --seed "$(SEED)" --hosts 2

@@ -77,8 +77,8 @@ PEOPLE = (
 )
 OUTSIDERS = ("ungranted", "administrator", "stranger", "homeless", "nobody")
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# HEAD is answered by what answers GET, and no page knows the others. Of three of them the people with
-# the most and the least rights are enough, and so they are on a second kind of database.
+# HEAD is answered by what answers GET, and no page knows the others. Of three of them the people
+# with the most and the least rights are enough, and so they are on a second kind of database.
 AS_ANOTHER, MOST_AND_LEAST = ("HEAD", "PATCH", "DELETE"), ("owner", "administrator", "nobody")
 # In everything that belongs to the household, and in nothing else.
 CANARY = "zaunkoenig"

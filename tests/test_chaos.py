@@ -28,11 +28,16 @@ def test_kills_and_faults_lose_nothing_and_send_nothing_twice() -> None:
     ("broken", "harms", "courses", "found", "limit_s"),
     [
         ("second-push", ("cut_after_the_push",), ("slow",), "confirmations", 300),
-        ("trusted-success", ("none",), ("success_lie",), "lived through", 300),
         ("lost-confirm", ("none",), ("happy",), "is nowhere", 300),
-        # once signed out it comes no further
-        ("signed-out", ("block",), ("slow",), "asks to sign in again", 40),
-        ("believed-list", ("shorten_the_list",), ("slow",), "hub.left", 300),
+        *(
+            pytest.param(*build, marks=pytest.mark.long)
+            for build in (
+                ("trusted-success", ("none",), ("success_lie",), "lived through", 300),
+                # once signed out it comes no further
+                ("signed-out", ("block",), ("slow",), "asks to sign in again", 40),
+                ("believed-list", ("shorten_the_list",), ("slow",), "hub.left", 300),
+            )
+        ),
     ],
 )
 def test_a_build_that_is_broken_on_purpose_is_caught(

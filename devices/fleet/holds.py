@@ -29,7 +29,7 @@ from devices.models import (
     database_clock,
 )
 from devices.models.install import TROUBLED, OtaJobQuerySet
-from devices.models.version_text import is_same_version
+from devices.models.version_text import is_same_version, parse_version
 
 FEWEST_HUBS = 2
 ONE_IN = 5
@@ -129,10 +129,8 @@ def standing_of(model: str, version: str, *, is_simulated: bool) -> Standing:
 def standings_of(model: str, versions: Iterable[str], *, is_simulated: bool) -> list[Standing]:
     """Return these versions on one model, tried here or not. Three queries."""
     tried = _tried(VersionHold.objects.filter(hub_model=model), hub_model=model)
-    here = [one for one in tried if one.is_simulated is is_simulated]
     found = [
-        next((one for one in here if is_same_version(one.version, version)), None)
-        or _Version(model, version, is_simulated)
+        tried.find(model, version, is_simulated) or _Version(model, version, is_simulated)
         for version in versions
     ]
     # one with and one without a build suffix may be the same here
@@ -228,10 +226,6 @@ class _Version:
     spelled: set[str] = field(default_factory=set)
     clouds: set[str] = field(default_factory=set)
 
-    def is_it(self, model: str, version: str, is_simulated: bool) -> bool:
-        mine = (self.hub_model, self.is_simulated) == (model, is_simulated)
-        return mine and is_same_version(self.version, version)
-
     @property
     def attempts(self) -> Q:
         """Return which attempts count: after a release by hand only the later ones."""
@@ -246,25 +240,36 @@ def _ended(**narrowed: Any) -> OtaJobQuerySet:
     return OtaJob.objects.filter(pushes__gt=0, ended_at__isnull=False, **narrowed)
 
 
-def _tried(holds: Iterable[VersionHold], **narrowed: Any) -> list[_Version]:
-    """Return the versions that were tried: the newest first, then those only decided about. Two
-    queries.
-    """
-    found: list[_Version] = []
+class _Versions:
+    """Versions, found by what they mean: without comparing each with all others."""
 
-    def version_of(*named: Any) -> _Version:
-        one = next((one for one in found if one.is_it(*named)), None)
-        if one is None:
-            found.append(one := _Version(*named))
+    def __init__(self) -> None:
+        self._of: defaultdict[tuple[Any, ...], list[_Version]] = defaultdict(list)
+
+    def find(self, model: str, version: str, is_simulated: bool) -> _Version | None:
+        alike = self._of[model, is_simulated, *parse_version(version)[:2]]
+        return next((one for one in alike if is_same_version(one.version, version)), None)
+
+    def of(self, model: str, version: str, is_simulated: bool) -> _Version:
+        """Return this version, added if it is new."""
+        if (found := self.find(model, version, is_simulated)) is not None:
+            return found
+        one = _Version(model, version, is_simulated)
+        self._of[model, is_simulated, *parse_version(version)[:2]].append(one)
         return one
 
+
+def _tried(holds: Iterable[VersionHold], **narrowed: Any) -> _Versions:
+    """Return the versions that were tried or decided about. Two queries."""
+    found = _Versions()
     names = _ended(**narrowed).values_list("hub_model", "to_version", "node__account__base_url")
+    # of two that differ by a build suffix alone the one tried last is found
     for model, version, base_url, _ in names.annotate(at=Max("requested_at")).order_by("-at"):
-        one = version_of(model, version, CloudAccount(base_url=base_url).is_simulated)
+        one = found.of(model, version, CloudAccount(base_url=base_url).is_simulated)
         one.spelled.add(version)
         one.clouds.add(base_url)
     for hold in holds:
-        version_of(hold.hub_model, hold.version, hold.is_simulated).hold = hold
+        found.of(hold.hub_model, hold.version, hold.is_simulated).hold = hold
     return found
 
 

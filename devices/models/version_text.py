@@ -8,6 +8,7 @@ are named. What is stored and shown is always the original text.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 _PREFIX = re.compile(r"^(?:version|ver|v)[. ]?\s*(?=\d)")
@@ -27,8 +28,9 @@ class Version(NamedTuple):
     build: str
 
 
+@lru_cache(maxsize=4096)
 def parse_version(text: str) -> Version:
-    """Return the parts of a version text. Accepts any text."""
+    """Return the parts of a version text. Accepts any text. Kept, since lists compare many."""
     plain = _PREFIX.sub("", " ".join(text.casefold().split()), count=1)
     build = ""
     found = _BUILD.search(plain)

@@ -20,6 +20,7 @@ from devices.models import (
     VersionHold,
 )
 from devices.models.install import OUTCOMES
+from devices.models.version_text import parse_version
 from devices.presentation.hold_text import why_held
 from tests.support.client import Client
 from tests.support.factories import (
@@ -195,6 +196,19 @@ def test_many_versions_cost_as_many_queries_as_one(django_assert_num_queries: An
     with django_assert_num_queries(3):
         found = standings_of("thermacell-hub", versions, is_simulated=False)
     assert [(one.version, one.numbers.tried) for one in found] == [(one, 1) for one in versions]
+
+
+def test_a_long_history_of_versions_is_not_compared_each_with_each() -> None:
+    """Each bad end compared all versions ever tried with each other: with 1,000 that took ten
+    seconds, in the transaction of the end.
+    """
+    node, many = real_node(), 60
+    for n in range(many):
+        make_job(node, state=State.FAILED, to_version=f"7.{n}")
+    before = parse_version.cache_info()
+    end(real_node(), version="7.1")
+    after = parse_version.cache_info()
+    assert after.hits + after.misses - before.hits - before.misses < 10 * many
 
 
 def test_others_do_not_hold_or_release() -> None:

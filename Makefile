@@ -90,6 +90,8 @@ SIDE_BY_SIDE := -n 5 --dist loadfile --no-loadscope-reorder
 # the end of the output says which and why.
 ONCE_MORE := --reruns 1
 
+# The parts share databases that have their tables already, by the number of this process.
+pytest: export TEST_RUN_PREPARED := $(shell echo $$PPID)
 pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	@cover="$$($(BIN)/python -c 'import sys; print("--cov" * (sys.version_info >= (3, 12)))')"; \
 	$${cover:+env COVERAGE_CORE=sysmon} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ONCE_MORE) -m "not browser and not stories and not long" $$cover; \
@@ -105,6 +107,7 @@ pytest: $(DEV) ## Run the tests: on SQLite, on PostgreSQL, in a browser
 	fi
 	@chromium="$$($(BIN)/python -m tests.tools.find_browser)"; \
 	CHROMIUM="$$chromium" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ONCE_MORE) -m browser || { code=$$?; [ $$code -eq 5 ]; }
+	@$(BIN)/python -m tests.support.prepared
 
 # Counting lines costs a seventh more CPU with Python 3.12 (sys.monitoring), but up to two thirds more
 # with 3.11: there it is only done when asked for. Of other processes nothing is counted.

@@ -1,6 +1,8 @@
 """Databases that have their tables already: the migrations run once for all tests of a run.
 
 For tests of what happens afterwards. Those about a first start or an upgrade begin with nothing.
+The parts of `make test` share what the first of them made; `python -m tests.support.prepared`
+removes it in the end, and the next run what a broken one left.
 """
 
 import atexit
@@ -16,6 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 from django.db import connections
 
 from tests.support import services
@@ -24,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SQLITE = "db.sqlite3"
 # What Django calls the database of tests.
 IN_MEMORY = "file:memorydb_default?mode=memory&cache=shared"
-RUN = "TEST_RUN_PREPARED"
+RUN, PREFIX = "TEST_RUN_PREPARED", "thermacell-web-test-prepared-"
 
 
 def lay(environment: Mapping[str, str]) -> None:
@@ -71,8 +74,18 @@ def begin() -> None:
         atexit.register(clean)
 
 
+def end() -> None:
+    """Remove what this run prepared, and what runs left that are over."""
+    own = os.environ.get(RUN)
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        number = folder.name.removeprefix(PREFIX)
+        if number == own or not psutil.pid_exists(int(number)):
+            os.environ[RUN] = number
+            clean()
+
+
 def _folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"thermacell-web-test-prepared-{os.environ[RUN]}"
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.environ[RUN]}"
 
 
 def _template() -> str:
@@ -123,3 +136,7 @@ def _migrate(variables: dict[str, str]) -> None:
         env={"PATH": os.environ["PATH"], "ENV_FILE": "", **variables},
         check=True,
     )
+
+
+if __name__ == "__main__":
+    end()

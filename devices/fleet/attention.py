@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from devices.models import AccountState, CloudAccount, Household, Node, User
-from devices.models.attention import Attention, decide
+from devices.models.attention import IS_KNOWN, Attention, decide
 from devices.models.node import NodeQuerySet
 from devices.permissions import households_for, nodes_for
 
@@ -120,22 +120,24 @@ def attention_of(nodes: Iterable[Node]) -> dict[int, Attention]:
 
 
 def store_attention() -> int:
-    """Store what hubs need whose stored value was forgotten at a change; return how many.
+    """Store what the hubs need that have changed since it was stored; return how many.
 
     One query when there are none.
     """
-    forgotten = Node.objects.filter(known_attention=None)  # not ordered: its index tells at once
-    if not forgotten.exists():
+    changed = Node.objects.exclude(IS_KNOWN)  # not ordered: its index tells at once
+    if not changed.exists():
         return 0
     with transaction.atomic():
-        # a change that is not committed yet holds the row, or forgets what is stored after this
-        rows = forgotten.select_for_update(skip_locked=True, of=("self",))
+        # a change that is not committed yet holds the row, or raises its revision after this
+        rows = changed.select_for_update(skip_locked=True, of=("self",))
         pks = list(rows.values_list("pk", flat=True)[:STORED_AT_ONCE])
         of_value: dict[int, list[int]] = {}
         for pk, value in decide(Node.objects.filter(pk__in=pks)).values_list("pk", F("decided")):
             of_value.setdefault(value, []).append(pk)
         for value, members in of_value.items():
-            Node.objects.filter(pk__in=members).update(known_attention=value)
+            Node.objects.filter(pk__in=members).update(
+                known_attention=value, known_at_revision=F("revision")
+            )
     return len(pks)
 
 
@@ -145,12 +147,12 @@ def forget_wrong_attention() -> int:
     There are none, unless somebody wrote to the database without this product: then lists are
     right again after a few minutes. One query.
     """
-    wrong = decide(Node.objects.exclude(known_attention=None))
+    wrong = decide(Node.objects.filter(IS_KNOWN))
     wrong = wrong.exclude(Q(decided=F("known_attention")))
     pks = list(wrong.values_list("pk", flat=True))
     if pks:
         log.warning("what %s hubs need was changed from outside", len(pks))
-        Node.objects.filter(pk__in=pks).update(known_attention=None)
+        Node.objects.filter(pk__in=pks).update(known_at_revision=0)
     return len(pks)
 
 

@@ -22,7 +22,8 @@ from devices.models import (
 )
 
 # What a reading of the account fills in: it goes with the node id. All else stays with the row.
-STAYS = {"id", "continued_in", "first_seen_at", "revision", "changed_at", "known_attention"}
+STAYS = {"id", "continued_in", "first_seen_at", "revision", "changed_at"}
+STAYS |= {"known_attention", "known_at_revision"}
 CLOUD_FACTS = [field.attname for field in Node._meta.concrete_fields if field.name not in STAYS]
 
 

@@ -1,8 +1,9 @@
 """What a hub needs: the one definition that every page, interface and message uses.
 
 It is decided in the database and kept with the hub (`Node.known_attention`), so that ten thousand
-hubs stay quick. Every change that a page shows goes through `Node.touch`, which forgets it; from
-then on it is decided at each reading, until the worker stores it again (`fleet.attention`).
+hubs stay quick. Every change that a page shows goes through `Node.touch`, which raises the hub's
+revision; from then on it is decided at each reading, until the worker has stored it for that
+revision (`fleet.attention`).
 """
 
 from enum import IntEnum
@@ -20,7 +21,6 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Coalesce
 
 from devices.models.account import AccountState
 from devices.models.install import LIVE, needs_person
@@ -50,6 +50,10 @@ class Attention(IntEnum):
         return self in {Attention.TROUBLE, Attention.SIGNED_OUT}
 
 
+# What is kept of a hub is what it needs now.
+IS_KNOWN = Q(known_at_revision=F("revision"))
+
+
 def with_attention(nodes: NodeQuerySet) -> NodeQuerySet:
     """Return hubs with `attention`, a value of Attention, in the same query.
 
@@ -59,7 +63,7 @@ def with_attention(nodes: NodeQuerySet) -> NodeQuerySet:
         return nodes
     decided = Subquery(_decided_of_outer(), output_field=IntegerField())
     # in a dictionary: a row has this attribute only where it was asked for
-    attention = {"attention": Coalesce("known_attention", decided)}
+    attention = {"attention": Case(When(IS_KNOWN, then=F("known_attention")), default=decided)}
     return _with_related(nodes).annotate(**attention)
 
 

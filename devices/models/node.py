@@ -152,7 +152,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
         One query.
         """
-        self.update(**_marks(now), **changes)
+        self.update(revision=F("revision") + 1, changed_at=now, **changes)
 
     def fingerprint(self) -> str:
         """Return a short text that differs whenever any of these hubs was added, changed or left.
@@ -161,13 +161,6 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """
         totals = self.aggregate(n=Count("pk"), r=Sum("revision"), m=Max("pk"))
         return f"{totals['n']}-{totals['r'] or 0}-{totals['m'] or 0}"
-
-
-def _marks(now: datetime) -> dict[str, Any]:
-    """Return what is written with every change that pages show: what the hub needs is decided
-    again.
-    """
-    return {"revision": F("revision") + 1, "changed_at": now, "known_attention": None}
 
 
 @cache
@@ -248,8 +241,10 @@ class Node(models.Model):
     )
     revision = models.PositiveIntegerField(default=1)
     changed_at = models.DateTimeField(default=timezone.now)
-    # What it needs, a value of Attention; None: to be decided (models.attention).
+    # What it needs, a value of Attention, as decided at that revision (models.attention). Whatever
+    # raises the revision makes it to be decided again, on a host of the version before too.
     known_attention = models.PositiveSmallIntegerField(null=True, blank=True)
+    known_at_revision = models.PositiveIntegerField(default=0, db_default=0)
 
     objects = NodeQuerySet.as_manager()
 
@@ -274,7 +269,9 @@ class Node(models.Model):
             models.Index(fields=["account", "revision"], name="node_account_revision"),
             models.Index(fields=["node_id"], name="node_by_cloud_id"),
             models.Index(
-                fields=["account"], name="node_undecided", condition=Q(known_attention__isnull=True)
+                fields=["account"],
+                name="node_undecided",
+                condition=~Q(known_at_revision=F("revision")),
             ),
             models.Index(fields=["serial"], name="node_by_serial"),
         ]
@@ -393,7 +390,9 @@ class Node(models.Model):
 
     def touch(self, now: datetime, **changes: Any) -> None:
         """Write the changes and mark the hub as changed, so that open pages show it. One query."""
-        Node.objects.filter(pk=self.pk).update(**_marks(now), **changes)
+        Node.objects.filter(pk=self.pk).update(
+            revision=F("revision") + 1, changed_at=now, **changes
+        )
         self.changed_at = now
         for name, value in changes.items():
             setattr(self, name, value)

@@ -36,7 +36,7 @@ LISTED = (
     "LEFT JOIN devices_batch b ON b.id = p.batch_id WHERE p.node_id = n.id AND p.state = 'waiting' "
     "AND (b.state IS NULL OR b.state <> 'stopped')), EXISTS (SELECT 1 FROM devices_offer o "
     "WHERE o.node_id = n.id AND o.ended_at IS NULL) FROM devices_node n "
-    "WHERE n.gone_at IS NULL AND n.known_attention IS NOT NULL"
+    "WHERE n.gone_at IS NULL AND n.known_at_revision = n.revision"
 )
 OTHER_VERSIONS = ("other_version", "newer_version", "step_version")
 # The cloud keeps every session and every hub: whoever says otherwise believed a bad answer.

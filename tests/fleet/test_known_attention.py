@@ -27,7 +27,7 @@ from devices.installs import requests
 from devices.installs.confirmation import OfferSnapshot, snapshot_offer
 from devices.installs.lifecycle import move_to
 from devices.models import InstallOutcome, Node, OtaJob, State, When
-from devices.models.attention import Attention
+from devices.models.attention import IS_KNOWN, Attention
 from devices.planning import dismissals, planner, plans, queues, season
 from devices.rainmaker.errors import SignInAgain
 from devices.rainmaker.schemas import Connectivity, FirmwareOffer
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.django_db
 
 
 def known(node: Node) -> int | None:
-    return Node.objects.values_list("known_attention", flat=True).get(pk=node.pk)
+    return Node.objects.filter(IS_KNOWN).values_list("known_attention", flat=True).get(pk=node.pk)
 
 
 def agreed(node: Node) -> OfferSnapshot:
@@ -188,9 +188,9 @@ def test_each_loop_stores_what_changed_a_part_at_a_time() -> None:
         Node(account=account, node_id=f"Hub-{n}") for n in range(STORED_AT_ONCE + 1)
     )
     advance_installs(timezone.now(), Taken())
-    assert Node.objects.filter(known_attention=None).count() == 1
+    assert Node.objects.exclude(IS_KNOWN).count() == 1
     advance_chores(timezone.now(), Taken())
-    assert not Node.objects.filter(known_attention=None).exists()
+    assert not Node.objects.exclude(IS_KNOWN).exists()
     with CaptureQueriesContext(connection) as queries:
         assert store_attention() == 0
     assert len(queries) == 1
@@ -199,6 +199,7 @@ def test_each_loop_stores_what_changed_a_part_at_a_time() -> None:
 def test_what_somebody_wrote_into_the_database_is_right_again(caplog: Any) -> None:
     home = Home()
     make_offer(home.node)
+    store_all()
     Node.objects.filter(pk=home.node.pk).update(known_attention=Attention.TROUBLE)
     assert count(hubs_of(home.owner)).attention == 1
     assert forget_wrong_attention() == 1

@@ -38,6 +38,7 @@ LISTED = (
     "WHERE o.node_id = n.id AND o.ended_at IS NULL) FROM devices_node n "
     "WHERE n.gone_at IS NULL AND n.known_at_revision = n.revision"
 )
+SHOWN = "SELECT node_id, fw_version FROM devices_node"
 OTHER_VERSIONS = ("other_version", "newer_version", "step_version")
 # The cloud keeps every session and every hub: whoever says otherwise believed a bad answer.
 NEVER = ("account.signed_out", "hub.left")
@@ -101,6 +102,7 @@ class Books:
     starts: dict[str, dict[str, int]]
     courses: dict[str, dict[str, list[str]]]  # what each hub lived through for each cloud job
     versions: dict[str, str]
+    shown: dict[str, str]  # the version of each hub that the product shows
     ran: dict[str, set[str]]  # every version that each hub started into
     plans: list[PlanRow]
     listed: list[tuple[Any, ...]]
@@ -134,6 +136,7 @@ class Books:
             starts=counters["starts"],
             courses=counters["courses"],
             versions={hub["node_id"]: hub["fw_version"] for hub in installation.cloud.hubs()},
+            shown=dict(tables.rows(SHOWN)),
             ran={
                 node: {step["version"] for step in installation.cloud.hub(node)["timeline"]}
                 for node in installation.cloud.node_ids()
@@ -233,8 +236,15 @@ class Books:
                 yield f"install {job.id} is verified without the cloud's word after the push"
             if not self.starts.get(job.node, {}).get(job.cloud_job):
                 yield f"install {job.id} is verified and the hub never began it"
-            if job.is_latest and self.versions[job.node] != job.to_version:
-                yield f"install {job.id} is verified and {job.node} runs {self.versions[job.node]}"
+            if job.to_version not in self.ran[job.node]:
+                yield f"install {job.id} is verified and {job.node} never ran {job.to_version}"
+            # what the vendor sends afterwards, or a push that was given up brings late, is shown
+            runs = self.versions[job.node]
+            if job.is_latest and runs not in (job.to_version, self.shown[job.node]):
+                yield (
+                    f"install {job.id} is verified and {job.node} runs {runs}, "
+                    f"shown as {self.shown[job.node]}"
+                )
 
     def _runs_what_it_is_said_to_run(self, job: Job) -> bool:
         """Is the verdict that the hub reports a version other than the confirmed one, and did the

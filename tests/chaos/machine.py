@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-from tests.chaos.books import Books
+from tests.chaos.books import SHOWN, Books
 from tests.chaos.enemy import Enemy
 from tests.chaos.installation import Installation
 from tests.chaos.people import LIVE, Diary, Person, Visitor, Watcher
 
+READ_S = 60  # how long the versions may take that hubs came to run on their own
 REST_S = 900  # the longest back-off, and then the longest patience of the engine at this pace
 
 
@@ -183,9 +184,19 @@ def _rest(installation: Installation, result: Result) -> None:
         if monotonic() > until:
             break  # the books name them
         sleep(1)
+    installation.tables.read_lists_now()
+    until = monotonic() + READ_S
+    while _is_unread(installation) and monotonic() < until:
+        sleep(1)
     for host in installation.hosts:
         if not host.wait_until_ready(180):
             result.violations.append(f"/readyz of {host.name or 'the host'}: {host.readiness()}")
+
+
+def _is_unread(installation: Installation) -> bool:
+    """Does a hub run another version than the product shows?"""
+    shown = dict(installation.tables.rows(SHOWN))
+    return any(shown[hub["node_id"]] != hub["fw_version"] for hub in installation.cloud.hubs())
 
 
 def head(run: Run, books: Books, life: Life, attacked_s: float, harms: str) -> list[str]:
